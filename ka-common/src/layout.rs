@@ -1,0 +1,158 @@
+//! Where the running kernel keeps what the programs read: offsets by BTF name, enumerators and
+//! function addresses. The daemon resolves it at start and hands it over as a read-only global;
+//! no offset is compiled in.
+
+/// A structure member: bytes from the start of the structure it is read from, and its size.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Field {
+    /// Bytes from the start.
+    pub offset: u32,
+    /// Bytes; 0: this kernel does not have the member.
+    pub size: u32,
+}
+
+/// A bit field of one bit, as the byte that holds it and a mask.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bit {
+    /// Bytes from the start.
+    pub offset: u32,
+    /// The bit in that byte; 0: this kernel does not have the member.
+    pub mask: u32,
+}
+
+/// Offsets from the start of `struct tcp_sock` (which begins with `inet_connection_sock`,
+/// `inet_sock`, `sock`, `sock_common`) unless said otherwise. Members are required unless marked
+/// optional.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelLayout {
+    /// `sock_common.skc_family`
+    pub family: Field,
+    /// `sock_common.skc_state`
+    pub state: Field,
+    /// `sock_common.skc_daddr`
+    pub daddr: Field,
+    /// `sock_common.skc_rcv_saddr`
+    pub saddr: Field,
+    /// `sock_common.skc_v6_daddr`; optional (kernels without IPv6)
+    pub daddr6: Field,
+    /// `sock_common.skc_v6_rcv_saddr`; optional (kernels without IPv6)
+    pub saddr6: Field,
+    /// `sock_common.skc_dport`, big endian
+    pub dport: Field,
+    /// `sock_common.skc_num`
+    pub num: Field,
+    /// `sock_common.skc_net.net`
+    pub net: Field,
+    /// `sock_common.skc_flags` (`sk_flags`)
+    pub flags: Field,
+    /// `sock.sk_protocol`
+    pub protocol: Field,
+    /// `sock.sk_err`
+    pub err: Field,
+    /// `sock.sk_err_soft`
+    pub err_soft: Field,
+    /// `sock.sk_lock.owned`
+    pub owned: Field,
+    /// `sock.sk_socket`
+    pub socket: Field,
+    /// `sock.sk_cgrp_data.cgroup`, else `sock.sk_cgrp_data.val` (tagged); optional
+    pub cgroup: Field,
+    /// `inet_connection_sock.icsk_pending`
+    pub pending: Field,
+    /// `inet_connection_sock.icsk_retransmits`
+    pub retransmits: Field,
+    /// `inet_connection_sock.icsk_probes_out`
+    pub probes_out: Field,
+    /// `inet_connection_sock.icsk_user_timeout`
+    pub user_timeout: Field,
+    /// `inet_connection_sock.icsk_ack.lrcvtime`
+    pub lrcvtime: Field,
+    /// `tcp_sock.rcv_tstamp`
+    pub rcv_tstamp: Field,
+    /// `tcp_sock.lsndtime`
+    pub lsndtime: Field,
+    /// `tcp_sock.segs_in`
+    pub segs_in: Field,
+    /// `tcp_sock.segs_out`
+    pub segs_out: Field,
+    /// `tcp_sock.tcp_mstamp`
+    pub mstamp: Field,
+    /// `tcp_sock.packets_out`
+    pub packets_out: Field,
+    /// `tcp_sock.snd_una`
+    pub snd_una: Field,
+    /// `tcp_sock.snd_nxt`
+    pub snd_nxt: Field,
+    /// `tcp_sock.snd_wnd`
+    pub snd_wnd: Field,
+    /// `tcp_sock.write_seq`
+    pub write_seq: Field,
+    /// `tcp_sock.rcv_nxt`
+    pub rcv_nxt: Field,
+    /// `tcp_sock.retrans_stamp`
+    pub retrans_stamp: Field,
+    /// `tcp_sock.keepalive_time`
+    pub keepidle: Field,
+    /// `tcp_sock.keepalive_intvl`
+    pub keepintvl: Field,
+    /// `tcp_sock.keepalive_probes`
+    pub keepcnt: Field,
+    /// `tcp_sock.tcp_usec_ts`; optional (6.7 on): `retrans_stamp` is in µs where it is set
+    pub usec_ts: Bit,
+    /// The keepalive timer: `inet_connection_sock.icsk_keepalive_timer`, else `sock.sk_timer`
+    pub keepalive_timer: Field,
+    /// The write timer: `sock.tcp_retransmit_timer`, else
+    /// `inet_connection_sock.icsk_retransmit_timer`
+    pub write_timer: Field,
+    /// `timer_list.function`, from the start of `timer_list`
+    pub timer_function: Field,
+    /// `inode.i_ino`, from the start of `socket_alloc.socket`
+    pub inode: Field,
+    /// `net.ns.inum`, from the start of `net`
+    pub net_inum: Field,
+    /// `net.ipv4.sysctl_tcp_keepalive_time`, from the start of `net`
+    pub net_keepidle: Field,
+    /// `net.ipv4.sysctl_tcp_keepalive_intvl`, from the start of `net`
+    pub net_keepintvl: Field,
+    /// `net.ipv4.sysctl_tcp_keepalive_probes`, from the start of `net`
+    pub net_keepcnt: Field,
+    /// `net.ipv4.sysctl_tcp_retries2`, from the start of `net`
+    pub net_retries2: Field,
+    /// `cgroup.kn`, from the start of `cgroup`; optional
+    pub cgroup_kn: Field,
+    /// `kernfs_node.id`, from the start of `kernfs_node`; optional
+    pub kernfs_id: Field,
+    /// `sk_buff.head`, from the start of `sk_buff`
+    pub skb_head: Field,
+    /// `sk_buff.transport_header`, from the start of `sk_buff`
+    pub skb_transport_header: Field,
+    /// Not 0 where `cgroup` is a tagged union (up to 5.14): bit 0 set means no pointer.
+    pub cgroup_tagged: u32,
+    /// Enumerator `SOCK_DEAD`: a bit number in `flags`
+    pub sock_dead: u32,
+    /// Enumerator `SOCK_KEEPOPEN`: a bit number in `flags`
+    pub sock_keepopen: u32,
+    /// Enumerator `LINUX_MIB_TCPKEEPALIVE`
+    pub mib_keepalive: u32,
+    /// Enumerator `LINUX_MIB_TCPWINPROBE`
+    pub mib_winprobe: u32,
+    /// Explicit padding; 0.
+    pub reserved: u32,
+    /// Address of `tcp_keepalive_timer`; 0 when not known (only the tracepoint plan needs it)
+    pub fn_keepalive_timer: u64,
+    /// Address of `tcp_write_timer`; 0 when not known (only the tracepoint plan needs it)
+    pub fn_write_timer: u64,
+}
+
+/// What the user chose, for the kernel side.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Idle time in jiffies from which untracked resets and drops are told.
+    pub idle_floor: u32,
+    /// Ring buffer bytes that may wait before the reader is woken for ordinary records.
+    pub wakeup_bytes: u32,
+}

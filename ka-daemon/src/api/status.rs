@@ -1,0 +1,118 @@
+//! `/api/v1/status`: what runs, how the kernel is hooked, what was lost.
+
+use std::collections::BTreeMap;
+
+use ka_common::Kind;
+use serde::Serialize;
+
+use super::Readiness;
+use crate::cli::settings::Settings;
+use crate::metrics::Build;
+use crate::status::{IntentStatus, KernelSide, ProgramStatus};
+use crate::table::Snapshot;
+
+/// The status in JSON, a contract: fields may be added, these stay.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    version: &'static str,
+    revision: &'static str,
+    rustc: &'static str,
+    uptime_seconds: f64,
+    ready: bool,
+    not_ready_reason: Option<&'a str>,
+    kernel: Kernel<'a>,
+    rtt: &'static str,
+    intents: &'a [IntentStatus],
+    programs: &'a [ProgramStatus],
+    records: BTreeMap<&'static str, Records>,
+    undecodable_of_unknown_kind: u64,
+    tracked_sockets: u64,
+    /// For support: a healthy node counts none, or few.
+    oddities: Oddities,
+    options: &'a Settings,
+}
+
+#[derive(Debug, Serialize)]
+struct Kernel<'a> {
+    release: &'a str,
+    hz: u32,
+    btf: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Records {
+    emitted: u64,
+    received: u64,
+    lost: Lost,
+}
+
+#[derive(Debug, Serialize)]
+struct Lost {
+    ring_full: u64,
+    tracked_full: u64,
+    undecodable: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Oddities {
+    duplicates: u64,
+    unmatched: u64,
+    table_full: u64,
+    expired: u64,
+    replaced: u64,
+    netns_overflow: u64,
+    mismatched_ends: u64,
+}
+
+impl<'a> Status<'a> {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(
+        build: Build,
+        uptime_seconds: f64,
+        readiness: &'a Readiness,
+        kernel: &'a KernelSide,
+        snapshot: &Snapshot,
+        options: &'a Settings,
+    ) -> Self {
+        let records = Kind::ALL.iter().map(|kind| {
+            let place = *kind as usize;
+            let lost = Lost {
+                ring_full: kernel.counters.ring_full[place],
+                tracked_full: kernel.counters.tracked_full[place],
+                undecodable: snapshot.undecodable[place],
+            };
+            let emitted = kernel.counters.emitted[place];
+            (kind.label(), Records { emitted, received: snapshot.received(*kind), lost })
+        });
+        let odd = &snapshot.oddities;
+        Self {
+            version: build.version,
+            revision: build.revision,
+            rustc: build.rustc,
+            uptime_seconds,
+            ready: *readiness == Readiness::Ready,
+            not_ready_reason: match readiness {
+                Readiness::Ready => None,
+                Readiness::NotReady(reason) => Some(reason),
+            },
+            kernel: Kernel { release: &kernel.release, hz: kernel.hz, btf: &kernel.btf },
+            rtt: kernel.rtt,
+            intents: &kernel.intents,
+            programs: &kernel.programs,
+            records: records.collect(),
+            undecodable_of_unknown_kind: snapshot.undecodable[0],
+            tracked_sockets: snapshot.tracked,
+            oddities: Oddities {
+                duplicates: odd.duplicates,
+                unmatched: odd.unmatched,
+                table_full: odd.table_full,
+                expired: odd.expired,
+                replaced: odd.replaced,
+                netns_overflow: odd.netns_overflow,
+                mismatched_ends: kernel.counters.mismatched_ends,
+            },
+            options,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The object file, loaded: maps sized, layout and configuration handed over, nothing attached.
+//! `unsafe`: says that the shared types are plain bytes; gives memory back to the system.
+
+use std::path::Path;
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Endianness, Pod,
+    maps::{Array, MapData, PerCpuArray},
+};
+use ka_common::{Config, Counters, KernelLayout, Switches};
+
+use super::{BpfError, attach::Options, error::chain};
+
+/// Lets aya pass a type of `ka-common` as bytes.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Plain<T: Copy + 'static>(pub T);
+
+// SAFETY: these are `repr(C)`, made of integers only, without padding, on both sides.
+unsafe impl Pod for Plain<KernelLayout> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Config> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Counters> {}
+// SAFETY: as above.
+unsafe impl Pod for Plain<Switches> {}
+
+/// The kernel programs that this daemon was built with.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("KA_EBPF_OBJECT"));
+
+pub(super) fn read_btf(path: &Path) -> Result<Btf, BpfError> {
+    Btf::parse_file(path, Endianness::default())
+        .map_err(|error| BpfError::Btf { path: path.display().to_string(), reason: chain(&error) })
+}
+
+/// Creates the maps; programs are loaded one by one as plans ask for them.
+pub(super) fn load(
+    btf: &Btf,
+    layout: &KernelLayout,
+    config: Config,
+    options: &Options,
+) -> Result<Ebpf, BpfError> {
+    EbpfLoader::new()
+        .btf(Some(btf))
+        .override_global("KA_LAYOUT", &Plain(*layout), true)
+        .override_global("KA_CONFIG", &Plain(config), true)
+        .map_max_entries("KA_RECORDS", options.ring_bytes)
+        .map_max_entries("KA_TRACKED", options.max_sockets)
+        .load(OBJECT)
+        .map_err(|error| BpfError::Object(chain(&error)))
+}
+
+pub(super) fn counters(ebpf: &mut Ebpf) -> Result<PerCpuArray<MapData, Plain<Counters>>, BpfError> {
+    const NAME: &str = "KA_COUNTERS";
+    let map = ebpf.take_map(NAME).ok_or_else(|| missing(NAME))?;
+    PerCpuArray::try_from(map).map_err(|error| BpfError::Map { map: NAME, reason: chain(&error) })
+}
+
+pub(super) fn ring(ebpf: &mut Ebpf) -> Result<aya::maps::RingBuf<MapData>, BpfError> {
+    const NAME: &str = "KA_RECORDS";
+    let map = ebpf.take_map(NAME).ok_or_else(|| missing(NAME))?;
+    aya::maps::RingBuf::try_from(map).map_err(|error| BpfError::Map { map: NAME, reason: chain(&error) })
+}
+
+/// What the programs write to the log; the maps for it stay with the object.
+pub(super) fn logger(ebpf: &mut Ebpf) -> Result<aya_log::EbpfLogger<&'static dyn log::Log>, BpfError> {
+    aya_log::EbpfLogger::init(ebpf).map_err(|error| BpfError::Map { map: "AYA_LOGS", reason: chain(&error) })
+}
+
+/// Lets the programs work, or stops them.
+pub(super) fn switch(ebpf: &mut Ebpf, switches: Switches) -> Result<(), BpfError> {
+    const NAME: &str = "KA_SWITCHES";
+    let map = ebpf.map_mut(NAME).ok_or_else(|| missing(NAME))?;
+    let failed = |error: aya::maps::MapError| BpfError::Map { map: NAME, reason: chain(&error) };
+    let mut array: Array<_, Plain<Switches>> = Array::try_from(map).map_err(failed)?;
+    array.set(0, Plain(switches), 0).map_err(failed)
+}
+
+/// Hands the heap that parsing BTF and the object took back to the system: the allocator would keep
+/// some 20 MiB of it for as long as the daemon lives.
+pub(super) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+fn missing(map: &'static str) -> BpfError {
+    BpfError::Map { map, reason: "not in the object file; rebuild with `cargo xtask build`".into() }
+}

@@ -1,0 +1,227 @@
+//! The command line, by clap: every option with its default, its environment variable and what it
+//! accepts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::settings::{Rtt, Settings};
+use super::{logging, values};
+use crate::status::Plan;
+
+/// What `--version` shows after the name.
+pub const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), "\nrevision: ", env!("KA_REVISION"), "\nrustc: ", env!("KA_RUSTC"),);
+
+const AFTER_HELP: &str = "\
+Without a command, `run` is meant. Each option can also be given by the environment variable that \
+stands beside it; the command line wins.
+
+Exit codes:
+  0  ended as asked
+  1  failed, or `check` found something missing; standard error says what and what to do
+  2  an option or its value is wrong";
+
+/// Watches the TCP keepalive timers of this node and serves what it sees to Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "ka-daemon", version = VERSION, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+impl Cli {
+    /// What is to be done: `run` where nothing else was asked for.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.run))
+    }
+}
+
+/// A command of `ka-daemon`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Attach to the kernel and serve metrics until SIGTERM or SIGINT (the default).
+    #[command(after_help = AFTER_HELP)]
+    Run(RunArgs),
+    /// Report what this kernel offers, what would be attached and what is missing. Leaves nothing
+    /// attached.
+    #[command(after_help = AFTER_HELP)]
+    Check(CheckArgs),
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Address of /metrics, /-/healthy, /-/ready and /api.
+    #[arg(
+        long = "web.listen-address",
+        env = "KA_WEB_LISTEN_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:10435",
+        value_parser = values::listen_address
+    )]
+    listen_address: SocketAddr,
+    /// How to hook the kernel: the best way that it takes, or only the named one.
+    #[arg(long, env = "KA_HOOKS", value_name = "PLAN", value_enum, default_value_t = Hooks::Auto)]
+    hooks: Hooks,
+    /// Type information (BTF) of the running kernel [default: /sys/kernel/btf/vmlinux].
+    #[arg(long, env = "KA_BTF", value_name = "PATH")]
+    btf: Option<PathBuf>,
+    /// Round trips of probes: from timer runs alone, or exact at the price of a program that runs
+    /// for each received segment.
+    #[arg(long, env = "KA_RTT", value_name = "HOW", value_enum, default_value_t = RttArg::Simple)]
+    rtt: RttArg,
+    /// Sockets that are tracked at once, at most; what is over is counted as lost.
+    #[arg(
+        long,
+        env = "KA_MAX_SOCKETS",
+        value_name = "N",
+        default_value = "262144",
+        value_parser = values::max_sockets
+    )]
+    max_sockets: u32,
+    /// Idle time from which resets and drops of sockets are told of that sent no probe.
+    #[arg(
+        long,
+        env = "KA_IDLE_FLOOR",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = values::idle_floor
+    )]
+    idle_floor: Duration,
+    /// Size of the ring buffer between kernel and daemon: a power of two of whole pages.
+    #[arg(
+        long,
+        env = "KA_RING_BUFFER_SIZE",
+        value_name = "BYTES",
+        default_value = "16MiB",
+        value_parser = values::ring_buffer_size
+    )]
+    ring_buffer_size: u32,
+    /// Write each record as a line of JSON to this file.
+    #[arg(long, env = "KA_RECORD_LOG", value_name = "FILE")]
+    record_log: Option<PathBuf>,
+    /// Ask the kernel to time its BPF programs (some 60 ns a run, for all programs of the machine).
+    #[arg(long, env = "KA_BPF_STATS")]
+    bpf_stats: bool,
+    #[command(flatten)]
+    log: logging::LogArgs,
+}
+
+impl RunArgs {
+    /// How to log.
+    #[must_use]
+    pub fn log(&self) -> &logging::LogArgs {
+        &self.log
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            listen_address: self.listen_address,
+            hooks: match self.hooks {
+                Hooks::Auto => None,
+                Hooks::Fentry => Some(Plan::Fentry),
+                Hooks::Kprobe => Some(Plan::Kprobe),
+                Hooks::Tracepoint => Some(Plan::Tracepoint),
+            },
+            btf: self.btf.clone(),
+            rtt: match self.rtt {
+                RttArg::Simple => Rtt::Simple,
+                RttArg::Exact => Rtt::Exact,
+            },
+            max_sockets: self.max_sockets,
+            idle_floor: self.idle_floor,
+            ring_buffer_bytes: self.ring_buffer_size,
+            record_log: self.record_log.clone(),
+            bpf_stats: self.bpf_stats,
+        }
+    }
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Exit with 1 when anything is missing, not only what is required.
+    #[arg(long, env = "KA_STRICT")]
+    pub strict: bool,
+    /// Report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Type information (BTF) of the running kernel [default: /sys/kernel/btf/vmlinux].
+    #[arg(long, env = "KA_BTF", value_name = "PATH")]
+    pub btf: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Hooks {
+    /// The best way for each observation, with the reason shown.
+    Auto,
+    /// BPF trampolines on the functions themselves.
+    Fentry,
+    /// kprobes and kretprobes; not exact.
+    Kprobe,
+    /// Timer tracepoints only.
+    Tracepoint,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RttArg {
+    /// From what the next timer run finds.
+    Simple,
+    /// Taken as the answer arrives.
+    Exact,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn settings(args: &[&str]) -> Settings {
+        match Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap().into_command() {
+            Command::Run(run) => run.settings(),
+            Command::Check(_) => panic!("not a run"),
+        }
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default_with_the_same_options() {
+        assert_eq!(settings(&[]), settings(&["run"]));
+        let options = ["--hooks", "kprobe", "--max-sockets=7", "--idle-floor", "1m", "--rtt=exact"];
+        assert_eq!(settings(&options), settings(&[&["run"], &options[..]].concat()));
+        assert_eq!(settings(&options).hooks, Some(Plan::Kprobe));
+        assert_eq!(settings(&options).idle_floor, Duration::from_mins(1));
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let defaults = settings(&[]);
+        assert_eq!(defaults.listen_address, "127.0.0.1:10435".parse().unwrap());
+        assert_eq!(defaults.hooks, None);
+        assert_eq!(defaults.rtt, Rtt::Simple);
+        assert_eq!(defaults.max_sockets, 262_144);
+        assert_eq!(defaults.idle_floor, Duration::from_secs(10));
+        assert_eq!(defaults.ring_buffer_bytes, 16 << 20);
+        assert!(!defaults.bpf_stats);
+    }
+
+    #[test]
+    fn sizes_take_units_and_plain_bytes() {
+        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1GiB", 1 << 30)] {
+            assert_eq!(settings(&["--ring-buffer-size", text]).ring_buffer_bytes, bytes, "{text}");
+        }
+    }
+}

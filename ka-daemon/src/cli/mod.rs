@@ -1,0 +1,10 @@
+//! What a user types: options and their checks, the start-up report, and `check`. Beside the data
+//! path: turns words into [`Settings`](settings::Settings) and status into text.
+
+pub mod args;
+pub mod check;
+pub mod logging;
+pub mod settings;
+mod values;
+
+pub use args::{Cli, Command};

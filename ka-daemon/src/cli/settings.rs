@@ -1,0 +1,54 @@
+//! The options in force, checked: what the rest of the daemon is told, and what the status shows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::status::Plan;
+
+/// How the round trip of a probe is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rtt {
+    /// From what the next timer run finds; nothing runs for ordinary packets.
+    Simple,
+    /// As the answer arrives; a program looks at each received segment.
+    Exact,
+}
+
+/// Everything `ka-daemon run` can be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub listen_address: SocketAddr,
+    /// The only plan to attach by; none: the best for each intent.
+    #[serde(serialize_with = "plan_or_auto")]
+    pub hooks: Option<Plan>,
+    /// Type information from elsewhere than the running kernel.
+    pub btf: Option<PathBuf>,
+    /// How round trips are taken.
+    pub rtt: Rtt,
+    /// Sockets that are tracked at most.
+    pub max_sockets: u32,
+    /// Idle time from which resets and drops of unwatched sockets are told of.
+    #[serde(rename = "idle_floor_seconds", serialize_with = "seconds")]
+    pub idle_floor: Duration,
+    /// Size of the ring buffer.
+    pub ring_buffer_bytes: u32,
+    /// Where each record is written as a line of JSON.
+    pub record_log: Option<PathBuf>,
+    /// Whether the kernel is asked to time its BPF programs.
+    pub bpf_stats: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn plan_or_auto<S: Serializer>(plan: &Option<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(plan.map_or("auto", Plan::label))
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}

@@ -1,0 +1,49 @@
+//! How the values of options are written, and what is said of a value that is not one.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// The largest ring buffer: half of what its 32-bit size could name, and far more than helps.
+const RING_MAX: u64 = 1 << 30;
+/// The most sockets that the kernel side may be told to track: 16 Mi.
+pub(super) const SOCKETS_MAX: u32 = 1 << 24;
+const IDLE_FLOOR: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
+
+/// Parses an address to listen on.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "expected IP:PORT, such as 127.0.0.1:10435, or 0.0.0.0:10435 or [::]:10435 for all addresses"
+            .to_owned()
+    })
+}
+
+/// Parses the length of the shortest idle time that is told of.
+pub(super) fn idle_floor(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|floor| IDLE_FLOOR.contains(floor))
+        .ok_or_else(|| "expected a duration from 100ms to 1day, such as 500ms, 10s or 1m".to_owned())
+}
+
+/// Parses the size of the ring buffer: the kernel takes powers of two that are whole pages.
+pub(super) fn ring_buffer_size(text: &str) -> Result<u32, String> {
+    let page = rustix::param::page_size() as u64;
+    text.parse::<ByteSize>()
+        .ok()
+        .map(|size| size.as_u64())
+        .filter(|size| size.is_power_of_two() && (page..=RING_MAX).contains(size))
+        .and_then(|size| u32::try_from(size).ok())
+        .ok_or_else(|| {
+            format!("expected a power of two from {page} to {RING_MAX} bytes, such as 65536, 512KiB or 16MiB")
+        })
+}
+
+/// Parses how many sockets may be tracked.
+pub(super) fn max_sockets(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=SOCKETS_MAX).contains(count))
+        .ok_or_else(|| format!("expected a whole number from 1 to {SOCKETS_MAX}"))
+}

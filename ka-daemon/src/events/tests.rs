@@ -1,0 +1,265 @@
+//! Bytes in, numbers and lines out: decoding, the record log and the pump together.
+
+use super::decode::decode;
+use super::json::Line;
+use super::log::{LogError, RecordLog};
+use super::pump::{Pump, RecordSource};
+use crate::table::testing::{CLOCK, SECOND_NS, record, table};
+use ka_common::record::DecodeError;
+use ka_common::{Kind, Record, Suppression, Timer};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::mem::offset_of;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use zerocopy::IntoBytes as _;
+
+/// A file that is watched while it is written, and may be full.
+#[derive(Clone, Default)]
+struct Shared {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    full: bool,
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.full {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.bytes.lock().expect("no test panics while it writes").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lines(&self) -> Vec<Value> {
+        let bytes = self.bytes.lock().expect("no test panics while it writes");
+        let text = std::str::from_utf8(&bytes).expect("JSON is UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+    }
+}
+
+struct Fake(Vec<Vec<u8>>);
+
+impl RecordSource for Fake {
+    fn drain(&mut self, each: &mut dyn FnMut(&[u8])) -> usize {
+        let waiting = std::mem::take(&mut self.0);
+        for bytes in &waiting {
+            each(bytes);
+        }
+        waiting.len()
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logged(record: &Record) -> Value {
+    let outcome = table(8).apply(record);
+    serde_json::to_value(Line::new(record, &outcome, CLOCK)).expect("a line is plain data")
+}
+
+#[test]
+fn every_truncation_and_every_excess_is_refused_by_its_length() {
+    let record = record(Kind::ProbeSent);
+    let mut bytes = record.as_bytes().to_vec();
+    for length in 0..Record::SIZE {
+        let error = decode(&bytes[..length]).expect_err("too short");
+        assert_eq!(error.error, DecodeError::Length(length));
+        let kind = (length > offset_of!(Record, kind)).then_some(Kind::ProbeSent);
+        assert_eq!(error.kind, kind, "{length} bytes");
+    }
+    bytes.push(0);
+    assert!(decode(&bytes).is_err());
+}
+
+#[test]
+fn every_byte_of_a_closed_set_is_checked() {
+    for &kind in Kind::ALL {
+        for value in 0..=u8::MAX {
+            let spoil = |offset: usize| {
+                let mut bytes = record(kind).as_bytes().to_vec();
+                bytes[offset] = value;
+                decode(&bytes)
+            };
+            let known = Kind::from_byte(value);
+            // A record that becomes a suppression needs a reason.
+            let valid = known.is_some_and(|to| to != Kind::Suppressed || kind == Kind::Suppressed);
+            assert_eq!(spoil(offset_of!(Record, kind)).is_ok(), valid, "kind {value}");
+            let valid = Timer::from_byte(value).is_some();
+            assert_eq!(spoil(offset_of!(Record, timer)).is_ok(), valid, "timer {value}");
+            let valid = kind != Kind::Suppressed || Suppression::from_byte(value).is_some();
+            assert_eq!(spoil(offset_of!(Record, reason)).is_ok(), valid, "reason {value}");
+            let valid = matches!(value, 2 | 10);
+            assert_eq!(spoil(offset_of!(Record, family)).is_ok(), valid, "family {value}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_come_back_as_they_were(
+        mut bytes in prop::collection::vec(any::<u8>(), Record::SIZE),
+        kind in 0..10_u8,
+        timer in 0..6_u8,
+        reason in 0..5_u8,
+        family in prop::sample::select(vec![2_u16, 10, 1]),
+    ) {
+        bytes[offset_of!(Record, kind)] = kind;
+        bytes[offset_of!(Record, timer)] = timer;
+        bytes[offset_of!(Record, reason)] = reason;
+        bytes[offset_of!(Record, family)..][..2].copy_from_slice(&family.to_ne_bytes());
+        let valid = Kind::from_byte(kind).is_some()
+            && Timer::from_byte(timer).is_some()
+            && (kind != Kind::Suppressed as u8 || Suppression::from_byte(reason).is_some())
+            && family != 1;
+        match decode(&bytes) {
+            Ok(record) => {
+                prop_assert!(valid);
+                prop_assert_eq!(record.as_bytes(), &bytes[..]);
+                // Whatever the rest holds, the table and the log take it.
+                let outcome = table(4).apply(&record);
+                prop_assert!(serde_json::to_string(&Line::new(&record, &outcome, CLOCK)).is_ok());
+            }
+            Err(error) => {
+                prop_assert!(!valid);
+                prop_assert_eq!(error.kind, Kind::from_byte(kind));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_is_in_the_units_of_people() {
+    let mut dropped = Record {
+        timer: Timer::Keepalive as u8,
+        sk_err: libc::ETIMEDOUT,
+        acked_age: 500,
+        received_age: 750,
+        local_port: 43210,
+        remote_port: 80,
+        ..record(Kind::Dropped)
+    };
+    dropped.local[..4].copy_from_slice(&[10, 0, 0, 1]);
+    dropped.remote[..4].copy_from_slice(&[10, 0, 0, 2]);
+    let line = logged(&dropped);
+    let expected = json!({
+        "kind": "dropped", "counted": true, "sock": "0xffff888000001000", "netns": 42,
+        "local": "10.0.0.1:43210", "remote": "10.0.0.2:80", "family": "ipv4", "state": "ESTABLISHED",
+        "timer": "keepalive", "keepalive": true, "orphan": false,
+        "keepidle_seconds": 15.0, "keepintvl_seconds": 15.0, "keepcnt": 9,
+        "raw_keepidle_seconds": 15.0, "raw_keepintvl_seconds": 15.0, "raw_keepcnt": 0,
+        "acked_age_seconds": 2.0, "received_age_seconds": 3.0, "sk_err": 110,
+        "cause": "keepalive_timeout", "drop_timer": "keepalive", "idle_seconds": 2.0,
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&line[name], value, "{name}");
+    }
+}
+
+#[test]
+fn addresses_are_written_as_ss_writes_them() {
+    let mut six = record(Kind::ProbeSent);
+    six.family = 10;
+    six.local[15] = 1;
+    six.local_port = 80;
+    six.remote[10..].copy_from_slice(&[0xff, 0xff, 10, 0, 0, 1]);
+    six.remote_port = 443;
+    let line = logged(&six);
+    assert_eq!(line["local"], "[::1]:80");
+    assert_eq!(line["remote"], "[::ffff:10.0.0.1]:443");
+    assert_eq!(line["family"], "ipv6");
+}
+
+#[test]
+fn each_kind_has_its_own_facts() {
+    let facts: [(Kind, &[&str]); 7] = [
+        (Kind::ProbeSent, &[]),
+        (Kind::ProbeSettled, &["answered", "rtt_us", "exact"]),
+        (Kind::Suppressed, &["reason"]),
+        (Kind::ZeroWindowProbe, &["count", "inferred"]),
+        (Kind::ResetReceived, &["phase", "settled"]),
+        (Kind::Dropped, &["cause", "drop_timer", "idle_seconds"]),
+        (Kind::Closed, &["ended"]),
+    ];
+    for (kind, own) in facts {
+        let line = logged(&record(kind));
+        for (_, names) in facts {
+            for name in names {
+                assert_eq!(line.get(name).is_some(), own.contains(name), "{name} of {kind:?}");
+            }
+        }
+        assert_eq!(line["counted"], kind != Kind::ProbeSettled, "nothing was pending: {kind:?}");
+    }
+}
+
+/// docs/record-log.md is the contract: it names every field, and nothing else.
+#[test]
+fn every_field_is_documented() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/record-log.md");
+    let text = std::fs::read_to_string(&path).expect("docs/record-log.md is there");
+    let documented: std::collections::BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split_once('`'))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let mut written = std::collections::BTreeSet::new();
+    for &kind in Kind::ALL {
+        written.extend(logged(&record(kind)).as_object().expect("an object").keys().cloned());
+    }
+    assert_eq!(documented, written);
+}
+
+#[test]
+fn the_pump_counts_logs_and_publishes() {
+    let file = Shared::default();
+    let log = RecordLog::to(Path::new("records"), Box::new(file.clone()));
+    let mut pump = Pump::new(table(8), Some(log));
+    let published = pump.snapshots();
+    let sent = record(Kind::ProbeSent).as_bytes().to_vec();
+    let mut bad = sent.clone();
+    bad[offset_of!(Record, timer)] = 77;
+    let mut source = Fake(vec![sent.clone(), sent, bad, vec![1, 2, 3]]);
+    assert_eq!(pump.drain(&mut source), 4);
+    assert_eq!(published.load().received(Kind::ProbeSent), 0, "readers see ticks only");
+    pump.tick(100 * SECOND_NS);
+    let first = published.load_full();
+    assert_eq!(first.received(Kind::ProbeSent), 2);
+    assert_eq!((first.undecodable[Kind::ProbeSent as usize], first.undecodable[0]), (1, 1));
+    assert_eq!((first.owners[0].sent, first.oddities.duplicates), (1, 1));
+    let counted: Vec<_> = file.lines().iter().map(|line| line["counted"].clone()).collect();
+    assert_eq!(counted, [true, false], "flushed by the tick");
+    pump.tick(101 * SECOND_NS);
+    assert!(Arc::ptr_eq(&first, &published.load_full()), "nothing changed, nothing published");
+    pump.tick(10_000 * SECOND_NS);
+    assert_eq!((published.load().tracked, published.load().owners[0].unsettled), (0, 1));
+}
+
+#[test]
+fn a_full_disk_ends_the_log_and_not_the_counting() {
+    let file = Shared { full: true, ..Shared::default() };
+    let log = RecordLog::to(Path::new("records"), Box::new(file.clone()));
+    let mut pump = Pump::new(table(8), Some(log));
+    let sent = record(Kind::ProbeSent);
+    pump.record(sent.as_bytes());
+    pump.tick(100 * SECOND_NS);
+    assert_eq!(pump.log_lost(), 1, "what was buffered is lost");
+    pump.record(Record { run_ns: 8, ..sent }.as_bytes());
+    pump.tick(100 * SECOND_NS);
+    assert_eq!((pump.log_lost(), pump.snapshots().load().owners[0].sent), (2, 2));
+    assert!(file.lines().is_empty());
+}
+
+#[test]
+fn a_log_that_cannot_be_made_says_where_and_what_to_do() {
+    let error = RecordLog::create(Path::new("/nonexistent/records")).err().expect("no such folder");
+    assert!(matches!(error, LogError::Create { .. }));
+    let text = error.to_string();
+    assert!(text.contains("/nonexistent/records") && text.contains("--record-log"), "{text}");
+}

@@ -1,0 +1,16 @@
+//! The daemon of `ka`, in the order in which data flows through it:
+//!
+//! [`kernel`] finds out where the running kernel keeps what the programs read, [`bpf`] loads and
+//! attaches them, [`events`] drains and decodes their records, [`table`] turns records into the
+//! state and the history of sockets, [`metrics`] renders a snapshot of it, [`api`] serves that
+//! over HTTP. [`cli`] holds what a user types, [`run`] ties it together.
+
+pub mod api;
+pub mod bpf;
+pub mod cli;
+pub mod events;
+pub mod kernel;
+pub mod metrics;
+pub mod run;
+pub mod status;
+pub mod table;

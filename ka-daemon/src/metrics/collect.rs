@@ -1,0 +1,173 @@
+//! Fills the catalogue: pure, from a snapshot and a look at the kernel side to families.
+//!
+//! Known series start at 0 for the owner that is always there, sockets whose owner is not known;
+//! for other owners only what happened has a series.
+
+use std::time::Duration;
+
+use ka_common::{Kind, Suppression, Timer};
+use prometheus::proto::MetricFamily;
+
+use super::Build;
+use super::catalogue as c;
+use super::family::Family;
+use crate::status::KernelSide;
+use crate::table::{Cause, Ended, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
+
+/// The `kind` of a record whose kind could not be read.
+const UNKNOWN_KIND: &str = "unknown";
+
+pub(super) fn families(snapshot: &Snapshot, kernel: &KernelSide, build: Build) -> Vec<MetricFamily> {
+    let mut families = owners(snapshot);
+    families.extend(totals(snapshot));
+    families.extend(records(snapshot, kernel));
+    families.extend(programs(kernel));
+    let mut info = Family::new(&c::BUILD_INFO);
+    info.count([build.version, build.revision, build.rustc], 1);
+    families.push(info);
+    families.into_iter().filter_map(Family::finish).collect()
+}
+
+fn owner_labels(owner: &OwnerKey) -> [&str; 5] {
+    [&owner.namespace, &owner.pod, &owner.container, &owner.service, &owner.comm]
+}
+
+type CountOf = fn(&OwnerTotals) -> u64;
+
+fn owners(snapshot: &Snapshot) -> Vec<Family> {
+    let counters: [(_, CountOf); 5] = [
+        (&c::PROBES_SENT, |totals| totals.sent),
+        (&c::PROBES_ANSWERED, |totals| totals.answered),
+        (&c::PROBES_UNANSWERED, |totals| totals.unanswered),
+        (&c::PROBES_UNSETTLED, |totals| totals.unsettled),
+        (&c::ZERO_WINDOW_PROBES, |totals| totals.zero_window),
+    ];
+    let mut families = Vec::new();
+    for (metric, value) in counters {
+        let mut family = Family::new(metric);
+        for totals in &snapshot.owners {
+            family.count(owner_labels(&totals.owner), value(totals));
+        }
+        families.push(family);
+    }
+    let mut suppressed = Family::new(&c::PROBES_SUPPRESSED);
+    let mut rtt = Family::new(&c::PROBE_RTT);
+    let mut resets = Family::new(&c::RESETS_RECEIVED);
+    let mut dropped = Family::new(&c::CONNECTIONS_DROPPED);
+    for (place, totals) in snapshot.owners.iter().enumerate() {
+        let ahead = place == OwnerId::UNKNOWN.0 as usize;
+        let owner = owner_labels(&totals.owner);
+        let with = |extra| owner.into_iter().chain(extra);
+        for reason in Suppression::ALL {
+            let count = totals.suppressed(*reason);
+            if ahead || count > 0 {
+                suppressed.count(with([reason.label()]), count);
+            }
+        }
+        if ahead || totals.rtt.count() > 0 {
+            rtt.histogram(owner, &totals.rtt);
+        }
+        for phase in Phase::ALL {
+            let count = totals.resets[phase.index()];
+            if ahead || count > 0 {
+                resets.count(with([phase.label()]), count);
+            }
+        }
+        let with = |extra: [_; 2]| owner.into_iter().chain(extra);
+        for cause in Cause::ALL {
+            for timer in Timer::ALL {
+                let count = totals.dropped(*cause, *timer);
+                // Most pairs cannot happen: ahead is only what each cause begins with.
+                if count > 0 || (ahead && *timer == usual_timer(*cause)) {
+                    dropped.count(with([cause.label(), timer.label()]), count);
+                }
+            }
+        }
+    }
+    families.extend([suppressed, rtt, resets, dropped]);
+    families
+}
+
+/// The timer that a cause goes with where nothing is unusual.
+const fn usual_timer(cause: Cause) -> Timer {
+    match cause {
+        Cause::KeepaliveTimeout => Timer::Keepalive,
+        Cause::ZeroWindowTimeout => Timer::ZeroWindow,
+        Cause::UserTimeout | Cause::RetransmitTimeout | Cause::TimeoutAfterIdle => Timer::Retransmit,
+        Cause::ResetByProbe
+        | Cause::ResetAfterIdle
+        | Cause::ResetWhileIdle
+        | Cause::Reset
+        | Cause::ResetAfterClose
+        | Cause::Aborted
+        | Cause::Other => Timer::None,
+    }
+}
+
+fn totals(snapshot: &Snapshot) -> Vec<Family> {
+    let mut skipped = Family::new(&c::PROBE_RTT_SKIPPED);
+    skipped.count([], snapshot.rtt_skipped);
+    let mut tracked = Family::new(&c::TRACKED_SOCKETS);
+    tracked.count([], snapshot.tracked);
+    let mut ended = Family::new(&c::CONNECTIONS_ENDED);
+    for how in Ended::ALL {
+        ended.count([how.label()], snapshot.ended[how.index()]);
+    }
+    let mut idle = Family::new(&c::IDLE_AT_DROP);
+    for cause in Cause::ALL {
+        idle.histogram([cause.label()], &snapshot.idle_at_drop[cause.index()]);
+    }
+    let mut keepalive = Family::new(&c::OBSERVED_PROBES);
+    let mut zero_window = Family::new(&c::OBSERVED_ZERO_WINDOW_PROBES);
+    for totals in &snapshot.netns {
+        // The place of the namespaces that found none has a series once it is used.
+        if totals.netns == 0 && totals.keepalive == 0 && totals.zero_window == 0 {
+            continue;
+        }
+        let netns = totals.netns.to_string();
+        keepalive.count([netns.as_str()], totals.keepalive);
+        zero_window.count([netns.as_str()], totals.zero_window);
+    }
+    vec![skipped, tracked, ended, idle, keepalive, zero_window]
+}
+
+fn records(snapshot: &Snapshot, kernel: &KernelSide) -> Vec<Family> {
+    let mut emitted = Family::new(&c::RECORDS_EMITTED);
+    let mut received = Family::new(&c::RECORDS_RECEIVED);
+    let mut lost = Family::new(&c::RECORDS_LOST);
+    for kind in Kind::ALL {
+        let (label, place) = (kind.label(), *kind as usize);
+        emitted.count([label], kernel.counters.emitted[place]);
+        received.count([label], snapshot.received(*kind));
+        lost.count([label, "ring_full"], kernel.counters.ring_full[place]);
+        lost.count([label, "tracked_full"], kernel.counters.tracked_full[place]);
+        lost.count([label, "undecodable"], snapshot.undecodable[place]);
+    }
+    lost.count([UNKNOWN_KIND, "undecodable"], snapshot.undecodable[0]);
+    vec![emitted, received, lost]
+}
+
+fn programs(kernel: &KernelSide) -> Vec<Family> {
+    let mut info = Family::new(&c::PROGRAM_INFO);
+    let mut attached = Family::new(&c::PROGRAM_ATTACHED);
+    let mut runs = Family::new(&c::PROGRAM_RUNS);
+    let mut seconds = Family::new(&c::PROGRAM_RUN_SECONDS);
+    let mut missed = Family::new(&c::PROGRAM_MISSED);
+    for program in &kernel.programs {
+        let name = [program.program];
+        attached.count(name, u64::from(program.attached));
+        if program.attached {
+            info.count([program.program, &program.hook, program.plan.label()], 1);
+        }
+        if let Some(count) = program.runs {
+            runs.count(name, count);
+        }
+        if let Some(ns) = program.run_ns {
+            seconds.value(name, Duration::from_nanos(ns).as_secs_f64());
+        }
+        if let Some(count) = program.missed {
+            missed.count(name, count);
+        }
+    }
+    vec![info, attached, runs, seconds, missed]
+}

@@ -1,0 +1,234 @@
+//! Ties the data path together: inspect, attach, serve, and undo it all on shutdown.
+//!
+//! [`start`] does the real thing; [`run`] takes any source of records, so that tests drive
+//! everything behind the ring buffer without a kernel.
+
+pub mod owner;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+
+use self::owner::{Owner, Reader};
+use crate::api::server::{self, ListenError};
+use crate::api::{App, Health, Readiness, router};
+use crate::bpf::{BpfError, KernelHooks, Options};
+use crate::cli::settings::{Rtt, Settings};
+use crate::events::log::LogError;
+use crate::events::{Pump, RecordLog, RecordSource};
+use crate::kernel::{Kernel, KernelError};
+use crate::metrics::{Build, Observed, Page, PageError};
+use crate::status::KernelSide;
+use crate::table::{Clock, Limits, Snapshot, SocketTable};
+
+/// Time for the owner to take what still waits.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why the daemon could not start, or ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel lacks something, or it cannot be found out.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The programs cannot be attached.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// The record log cannot be written.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The metrics contradict each other.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The owner of the table ended early.
+    #[error("reading records ended early: {0}")]
+    Owner(String),
+    /// The server ended early.
+    #[error("serving HTTP ended early: {0}")]
+    Server(String),
+}
+
+/// The kernel side, or a fake of it.
+pub trait KernelStatus: Send + Sync + 'static {
+    /// What is attached and how it fares.
+    fn status(&self) -> KernelSide;
+}
+
+impl KernelStatus for KernelHooks {
+    fn status(&self) -> KernelSide {
+        Self::status(self)
+    }
+}
+
+/// What [`run`] runs with.
+pub struct Parts<S> {
+    /// The options in force.
+    pub settings: Settings,
+    /// Where HTTP is served.
+    pub listener: TcpListener,
+    /// Where records come from.
+    pub source: S,
+    /// What is attached; dropped, and thereby detached, before the last records are read.
+    pub kernel: Arc<dyn KernelStatus>,
+    /// Where each record is written.
+    pub log: Option<RecordLog>,
+    /// When the daemon started.
+    pub started: Instant,
+}
+
+/// Completes at SIGTERM or SIGINT.
+///
+/// # Errors
+/// When a handler cannot be installed.
+pub fn signals() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+}
+
+/// Inspects the kernel, attaches, and serves until `shutdown`. What can fail without touching the
+/// kernel is tried first; nothing stays attached after an error.
+///
+/// # Errors
+/// Each with what to do about it.
+pub async fn start(
+    settings: Settings,
+    started: Instant,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let Build { version, revision, rustc } = Build::THIS;
+    tracing::info!("ka-daemon {version}, revision {revision}, {rustc}");
+    let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
+    let listener = server::bind(settings.listen_address).await?;
+    let kernel = Kernel::inspect(settings.btf.as_deref())?;
+    let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
+    let source = hooks.source()?;
+    run(Parts { settings, listener, source, kernel: Arc::new(hooks), log, started }, shutdown).await
+}
+
+/// What the kernel side is told.
+#[must_use]
+pub fn options(settings: &Settings) -> Options {
+    Options {
+        hooks: settings.hooks,
+        ring_bytes: settings.ring_buffer_bytes,
+        max_sockets: settings.max_sockets,
+        idle_floor: settings.idle_floor,
+        rtt_exact: settings.rtt == Rtt::Exact,
+        bpf_stats: settings.bpf_stats,
+    }
+}
+
+/// Serves what a source tells until `shutdown`, then stops accepting, detaches, takes what still
+/// waits and returns.
+///
+/// # Errors
+/// When a task ends before it was asked to; the daemon is not ready from then on.
+pub async fn run<S: RecordSource + Send + 'static>(
+    parts: Parts<S>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let Parts { settings, listener, source, kernel, log, started } = parts;
+    let status = kernel.status();
+    let limits = Limits {
+        max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
+        idle_floor: settings.idle_floor,
+    };
+    let table = SocketTable::new(Clock::new(status.hz), limits);
+    let (owner, reader) = Owner::new(Pump::new(table, log), source);
+    let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel });
+    let page = Page::new(Arc::clone(&observed), Build::THIS)?;
+    let health = Health::starting();
+    let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
+    let app = router(App { health: health.clone(), reader, observed, page, settings, started });
+
+    let (stop_owner, owner_stopped) = oneshot::channel();
+    let (stop_server, server_stopped) = oneshot::channel::<()>();
+    let mut owner = tokio::spawn(owner.run(owner_stopped));
+    let mut server = tokio::spawn(server::serve(listener, app, async move {
+        // A dropped sender means the same.
+        drop(server_stopped.await);
+    }));
+    health.set(Readiness::Ready);
+    report(&status);
+    let ready_ms = started.elapsed().as_millis();
+    tracing::info!("serving http://{address}/metrics; ready in {ready_ms} ms");
+
+    let ended_early = tokio::select! {
+        () = shutdown => None,
+        result = &mut owner => Some(RunError::Owner(reason(result))),
+        result = &mut server => Some(RunError::Server(reason(result.map(Ok::<(), io::Error>)))),
+    };
+    let why = ended_early.as_ref().map_or_else(|| "stopping".to_owned(), ToString::to_string);
+    health.set(Readiness::NotReady(why));
+    // The server holds the last reference to the kernel side: once it is gone, so are the hooks.
+    drop(stop_server);
+    if !server.is_finished() {
+        finish(&mut server, "serving HTTP").await;
+    }
+    drop(stop_owner);
+    match ended_early {
+        Some(error) => Err(error),
+        None => match tokio::time::timeout(DRAIN_LIMIT, owner).await {
+            Ok(Ok(Ok(()))) => {
+                tracing::info!("stopped; everything is detached");
+                Ok(())
+            }
+            Ok(result) => Err(RunError::Owner(reason(result))),
+            Err(_) => Err(RunError::Owner("it did not stop in time".to_owned())),
+        },
+    }
+}
+
+async fn finish(task: &mut JoinHandle<()>, what: &str) {
+    match tokio::time::timeout(DRAIN_LIMIT, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "{what} failed while it stopped"),
+        Err(_) => tracing::warn!("{what} did not stop in time"),
+    }
+}
+
+fn reason(result: Result<io::Result<()>, JoinError>) -> String {
+    match result {
+        Ok(Ok(())) => "it stopped by itself".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// The facts of the start, one a line.
+fn report(kernel: &KernelSide) {
+    tracing::info!("kernel {}, HZ {}, BTF from {}", kernel.release, kernel.hz, kernel.btf);
+    for intent in &kernel.intents {
+        let plan = intent.plan.map_or("none", crate::status::Plan::label);
+        tracing::info!("{}: {plan} ({})", intent.intent.label(), intent.reason);
+    }
+}
+
+/// The running daemon, as page and status see it.
+struct Live {
+    reader: Reader,
+    kernel: Arc<dyn KernelStatus>,
+}
+
+impl Observed for Live {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.reader.snapshot()
+    }
+
+    fn kernel(&self) -> KernelSide {
+        self.kernel.status()
+    }
+}

@@ -1,0 +1,195 @@
+//! The sockets themselves: a bounded map from address to what is remembered of a live identity.
+//!
+//! Entries are small and lie in the hash table itself: with a million of them a lookup costs little
+//! more than one cache miss, and expiry can walk over them piece by piece.
+
+use super::clock::Clock;
+use super::netns::NetnsSlot;
+use super::snapshot::OwnerId;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
+use ka_common::Record;
+use rustc_hash::FxBuildHasher;
+use std::cmp::Ordering;
+use std::hash::BuildHasher as _;
+
+/// Grace on top of the longest silence that the settings of a socket allow.
+const GRACE_S: u64 = 60;
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// What is remembered of a socket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// Its address.
+    sock: u64,
+    /// With the address the identity.
+    pub(super) first_seen_ns: u64,
+    /// The run that sent the last probe; 0: none yet.
+    pub(super) run_ns: u64,
+    /// Forgotten from this second of `CLOCK_MONOTONIC` on.
+    deadline_s: u32,
+    /// Whose it is.
+    pub(super) owner: OwnerId,
+    /// Where its namespace is counted.
+    pub(super) netns: NetnsSlot,
+    /// The probe of `run_ns` waits for its outcome.
+    pub(super) pending: bool,
+}
+
+/// What became of a lookup.
+#[derive(Debug, Default)]
+pub(super) struct Found<'a> {
+    /// The record's own identity.
+    pub(super) entry: Option<&'a mut Entry>,
+    /// An older identity at its address, removed.
+    pub(super) replaced: Option<Entry>,
+    /// There was no place left for it.
+    pub(super) full: bool,
+}
+
+/// The bounded map.
+#[derive(Debug)]
+pub(super) struct Entries {
+    table: HashTable<Entry>,
+    capacity: usize,
+    cursor: usize,
+}
+
+impl Entries {
+    /// Takes memory as sockets come, not ahead: entries lie scattered, so that a few of them would
+    /// soon touch every page of a large table.
+    pub(super) const fn new(capacity: usize) -> Self {
+        Self { table: HashTable::new(), capacity, cursor: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many places there are to look at for expiry.
+    pub(super) fn places(&self) -> usize {
+        self.table.num_buckets()
+    }
+
+    /// Finds the record's identity, or enters it, its namespace looked up only then.
+    ///
+    /// An entry of the same address that was first seen earlier is a socket whose `Closed` was
+    /// lost: it makes way. One that was first seen later makes the record a straggler, which
+    /// enters nothing.
+    pub(super) fn enter(
+        &mut self,
+        record: &Record,
+        clock: Clock,
+        netns: impl FnOnce() -> NetnsSlot,
+    ) -> Found<'_> {
+        if record.first_seen_ns == 0 {
+            return Found::default();
+        }
+        let full = self.table.len() >= self.capacity;
+        match self.table.entry(hash(record.sock), at(record), |entry| hash(entry.sock)) {
+            Place::Occupied(place) => {
+                let entry = place.into_mut();
+                match entry.first_seen_ns.cmp(&record.first_seen_ns) {
+                    Ordering::Equal => Found::known(entry, record, clock),
+                    Ordering::Less => {
+                        let new = Entry::new(record, clock, netns());
+                        let replaced = Some(std::mem::replace(entry, new));
+                        Found { entry: Some(entry), replaced, full: false }
+                    }
+                    Ordering::Greater => Found::default(),
+                }
+            }
+            Place::Vacant(_) if full => Found { full: true, ..Found::default() },
+            Place::Vacant(place) => {
+                let entry = place.insert(Entry::new(record, clock, netns())).into_mut();
+                Found { entry: Some(entry), ..Found::default() }
+            }
+        }
+    }
+
+    /// Finds the record's identity and never enters it.
+    pub(super) fn find(&mut self, record: &Record, clock: Clock) -> Found<'_> {
+        let Ok(place) = self.table.find_entry(hash(record.sock), at(record)) else {
+            return Found::default();
+        };
+        match place.get().first_seen_ns.cmp(&record.first_seen_ns) {
+            Ordering::Equal => Found::known(place.into_mut(), record, clock),
+            Ordering::Less => Found { replaced: Some(place.remove().0), ..Found::default() },
+            Ordering::Greater => Found::default(),
+        }
+    }
+
+    /// Removes the record's identity, or an older one at its address; tells which.
+    pub(super) fn remove(&mut self, record: &Record) -> Option<Entry> {
+        let place = self.table.find_entry(hash(record.sock), at(record)).ok()?;
+        (place.get().first_seen_ns <= record.first_seen_ns).then(|| place.remove().0)
+    }
+
+    /// Looks at up to `budget` places from where the last call stopped and removes the entries
+    /// that are past their deadline. A table that grew meanwhile is only walked out of step.
+    pub(super) fn expire(&mut self, now_ns: u64, budget: usize, mut gone: impl FnMut(&mut Entry)) {
+        let second = now_ns / NS_PER_S;
+        for _ in 0..budget.min(self.places()) {
+            if self.cursor >= self.places() {
+                self.cursor = 0;
+            }
+            if let Ok(mut place) = self.table.get_bucket_entry(self.cursor)
+                && u64::from(place.get().deadline_s) <= second
+            {
+                gone(place.get_mut());
+                place.remove();
+            }
+            self.cursor += 1;
+        }
+    }
+}
+
+/// Addresses differ in their middle bits; the hasher spreads them over all.
+fn hash(sock: u64) -> u64 {
+    FxBuildHasher.hash_one(sock)
+}
+
+/// Whether an entry is at the record's address.
+fn at(record: &Record) -> impl Fn(&Entry) -> bool {
+    let sock = record.sock;
+    move |entry| entry.sock == sock
+}
+
+impl<'a> Found<'a> {
+    /// An entry that was heard of again.
+    fn known(entry: &'a mut Entry, record: &Record, clock: Clock) -> Self {
+        entry.deadline_s = deadline_s(record, clock);
+        Self { entry: Some(entry), ..Self::default() }
+    }
+}
+
+impl Entry {
+    fn new(record: &Record, clock: Clock, netns: NetnsSlot) -> Self {
+        Self {
+            sock: record.sock,
+            first_seen_ns: record.first_seen_ns,
+            run_ns: 0,
+            deadline_s: deadline_s(record, clock),
+            owner: OwnerId::UNKNOWN,
+            netns,
+            pending: false,
+        }
+    }
+}
+
+/// The second from which a socket may be forgotten if it is not heard of before: a probe is
+/// settled within the keepalive time, and a dead connection ends within all its probes; twice that
+/// allows for settings that change meanwhile.
+fn deadline_s(record: &Record, clock: Clock) -> u32 {
+    let set = |own: u32, inherited: u32| u64::from(if own == 0 { inherited } else { own });
+    let idle = set(record.keepidle, record.sysctl_keepidle);
+    let interval = set(record.keepintvl, record.sysctl_keepintvl);
+    let probes = set(record.keepcnt, record.sysctl_keepcnt);
+    let silence = clock.seconds_up(idle.saturating_add(probes.saturating_mul(interval)));
+    let deadline =
+        (record.time_ns / NS_PER_S).saturating_add(silence.saturating_mul(2)).saturating_add(GRACE_S);
+    u32::try_from(deadline).unwrap_or(u32::MAX)
+}
+
+// A million sockets are to fit where others have a hundred thousand.
+const _: () = assert!(size_of::<Entry>() == 40);

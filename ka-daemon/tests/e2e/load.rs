@@ -1,0 +1,246 @@
+//! The load test: tens of thousands of connections whose both ends probe every second, held by
+//! worker processes (the limit of open files is one process's), in a namespace of their own.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::args::Args;
+use crate::daemon::{Daemon, sum};
+use crate::net::{Net, Side};
+use crate::say;
+use crate::tcp::{Keepalive, Tcp};
+use crate::trace::TimerTrace;
+
+/// Sockets in all, two for each connection.
+const SOCKETS: usize = 54_000;
+const SECONDS: u64 = 20;
+const EVERY_SECOND: Keepalive = Keepalive { idle: 1, interval: 1, count: 9 };
+/// Below the limit of open files, for what else a process has open.
+const SPARE_FILES: u64 = 200;
+
+/// Runs the whole test against a daemon of its own.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
+    // The machine's own backlog would drop probes and make healthy connections look dead.
+    let _backlog = Backlog::raise(1_000_000)?;
+    let dropped_before = softnet_drops()?;
+    let net = Net::new()?;
+    let daemon = Daemon::start_without_log(&program, &args.hooks)?;
+    // The trace begins after and ends before the daemon's count is read: what it has more than the
+    // daemon is never too much.
+    let runs_before = timer_runs(&daemon)?;
+    let trace = TimerTrace::start()?;
+    let (cpu_before, _) = daemon.usage()?;
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?.1;
+    let each = usize::try_from((limit - SPARE_FILES) / 2).context("limit of open files")?;
+    let mut workers = Vec::new();
+    let mut left = SOCKETS / 2;
+    while left > 0 {
+        let connections = left.min(each);
+        workers.push(Worker::start(&net, connections)?);
+        left -= connections;
+    }
+    for worker in &mut workers {
+        worker.expect_line("ready")?;
+    }
+    let (begin, sent_before) = (std::time::Instant::now(), sent(&daemon)?);
+    std::thread::sleep(Duration::from_secs(SECONDS));
+    let (cpu, rss) = daemon.usage()?;
+    let (took, rate) = (begin.elapsed(), sent(&daemon)? - sent_before);
+    for worker in workers {
+        worker.stop()?;
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let kept = match &trace {
+        Some(trace) => trace.stop()?.saturating_sub(timer_runs(&daemon)? - runs_before),
+        None => 0,
+    };
+    check(&daemon, &net, kept)?;
+    let dropped = softnet_drops()? - dropped_before;
+    ensure!(dropped == 0, "the machine's own backlog dropped {dropped} packets");
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let per_second = rate as f64 / took.as_secs_f64();
+    let share = cpu.saturating_sub(cpu_before).as_secs_f64() / took.as_secs_f64() * 100.0;
+    say(&format!(
+        "load: {SOCKETS} sockets, {per_second:.0} probes/s, daemon {share:.1} % of a core (set-up included), {rss} MiB"
+    ));
+    daemon.stop()?;
+    say("PASS load");
+    Ok(())
+}
+
+fn sent(daemon: &Daemon) -> Result<u64> {
+    Ok(sum(&daemon.metrics()?, "ka_keepalive_probes_sent_total", &[]))
+}
+
+/// Timers that the daemon's program saw (tracepoint plan; 0 on the others, which then must see all).
+fn timer_runs(daemon: &Daemon) -> Result<u64> {
+    Ok(sum(&daemon.metrics()?, "ka_ebpf_program_runs_total", &["program=\"ka_timer_entry\""]))
+}
+
+/// `kept`: timer runs that the kernel's own trace saw and that it ran no BPF program for.
+fn check(daemon: &Daemon, net: &Net, kept: u64) -> Result<()> {
+    let page = daemon.metrics()?;
+    let lost: Vec<_> =
+        page.iter().filter(|(n, v)| n.starts_with("ka_records_lost_total") && **v > 0.0).collect();
+    ensure!(lost.is_empty(), "expected no lost records, came {lost:?}");
+    let inode = format!("netns=\"{}\"", net.inode(Side::A)?);
+    let observed = sum(&page, "ka_observed_keepalive_probes_total", &[&inode]);
+    let kernel = net.nstat(Side::A)?.keepalive;
+    if kept > 0 && observed < kernel {
+        say(&format!(
+            "load: this kernel kept {kept} timer runs from BPF programs (its own trace has them); \
+             {} of {kernel} probes were in those",
+            kernel - observed
+        ));
+    }
+    ensure!(
+        observed == kernel || (observed < kernel && kernel - observed <= kept),
+        "expected {kernel} probes as the kernel counts, came {observed} ({kept} timer runs kept from BPF)\n{}",
+        page.iter()
+            .filter(|(name, value)| **value > 0.0
+                && (name.starts_with("ka_records") || name.starts_with("ka_keepalive")))
+            .filter(|(name, _)| !name.contains("_bucket"))
+            .map(|(name, value)| format!("    {name} {value}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    let least = SOCKETS as u64 * (SECONDS - 4);
+    ensure!(kernel >= least, "expected at least {least} probes in {SECONDS} s, came {kernel}");
+    for metric in ["ka_keepalive_probes_unanswered_total", "ka_keepalive_probes_unsettled_total"] {
+        let count = sum(&page, metric, &[]);
+        ensure!(count == 0, "expected {metric} to be 0, came {count}");
+    }
+    // The workers close with RST: the other end of each connection is dropped by that, and by nothing else.
+    let drops = |labels: &[&str]| sum(&page, "ka_connections_dropped_total", labels);
+    let (dropped, by_reset) = (drops(&[]), drops(&["cause=\"reset\""]));
+    ensure!(
+        dropped == by_reset,
+        "expected only the resets of the workers, came {dropped} drops, {by_reset} of them resets"
+    );
+    let (sent, answered) = (
+        sum(&page, "ka_keepalive_probes_sent_total", &[]),
+        sum(&page, "ka_keepalive_probes_answered_total", &[]),
+    );
+    ensure!(
+        sent == answered,
+        "expected sent = answered with every socket closed, came {sent} and {answered}"
+    );
+    let (emitted, received) =
+        (sum(&page, "ka_records_emitted_total", &[]), sum(&page, "ka_records_received_total", &[]));
+    ensure!(emitted == received, "expected emitted = received, came {emitted} and {received}");
+    Ok(())
+}
+
+/// A process that holds connections.
+struct Worker {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+}
+
+impl Worker {
+    fn start(net: &Net, connections: usize) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe().context("own path")?);
+        command.arg("--load-worker").arg(connections.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = net.spawn(Side::A, &mut command)?;
+        let output = BufReader::new(child.stdout.take().context("no stdout")?);
+        Ok(Self { child, output })
+    }
+
+    fn expect_line(&mut self, expected: &str) -> Result<()> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).context("worker")?;
+        ensure!(line.trim_end() == expected, "expected a worker to say {expected}, came {line:?}");
+        Ok(())
+    }
+
+    fn stop(mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        self.expect_line("quiet")?;
+        let status = self.child.wait().context("worker")?;
+        ensure!(status.success(), "a worker ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Already ended where all went well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A worker process: connects to itself over loopback, says so, and holds on until its input ends.
+pub(crate) fn worker(connections: usize) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("setrlimit")?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = Tcp::new(any.ip(), libc::IPPROTO_TCP)?;
+    listener.raw().bind(&any.into()).context("bind")?;
+    listener.raw().listen(1024).context("listen")?;
+    listener.keepalive(EVERY_SECOND)?;
+    let address = listener.local()?;
+    let mut sockets = Vec::with_capacity(connections * 2);
+    for _ in 0..connections {
+        let client = Tcp::new(any.ip(), libc::IPPROTO_TCP)?;
+        client.keepalive(EVERY_SECOND)?;
+        client.raw().connect(&address.into()).context("connect")?;
+        sockets.push(Tcp::of(listener.raw().accept().context("accept")?.0));
+        sockets.push(client);
+    }
+    say("ready");
+    std::io::stdout().flush().context("stdout")?;
+    std::io::stdin().read_to_end(&mut Vec::new()).context("stdin")?;
+    for socket in &sockets {
+        socket.keepalive_switch(false)?;
+    }
+    // The last answers arrive before the sockets close.
+    std::thread::sleep(Duration::from_secs(1));
+    for socket in &sockets {
+        socket.linger_none()?;
+    }
+    say("quiet");
+    Ok(())
+}
+
+/// `net.core.netdev_max_backlog`, put back at the end.
+struct Backlog {
+    before: String,
+}
+
+const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
+
+impl Backlog {
+    fn raise(to: u32) -> Result<Self> {
+        let before = fs::read_to_string(BACKLOG).context(BACKLOG)?;
+        fs::write(BACKLOG, to.to_string()).context(BACKLOG)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        if let Err(e) = fs::write(BACKLOG, self.before.trim()) {
+            say(&format!("cannot put {BACKLOG} back to {}: {e}", self.before.trim()));
+        }
+    }
+}
+
+/// Packets that the backlog queues dropped, over all CPUs: the second column.
+fn softnet_drops() -> Result<u64> {
+    let text = fs::read_to_string("/proc/net/softnet_stat").context("softnet_stat")?;
+    let mut sum = 0;
+    for line in text.lines() {
+        let Some(column) = line.split_whitespace().nth(1) else { bail!("softnet_stat: {line}") };
+        sum += u64::from_str_radix(column, 16).context("softnet_stat")?;
+    }
+    Ok(sum)
+}

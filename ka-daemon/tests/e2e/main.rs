@@ -1,0 +1,51 @@
+//! End-to-end tests: the daemon as a process, real sockets, and equality with the kernel's own
+//! counters and with what went over the wire. One program for the development machine and for the
+//! guests of `cargo xtask vm`.
+//!
+//! All scenarios run side by side against one daemon, each in two network namespaces of its own.
+//! It is a program (`harness = false`), so that a guest can run it without cargo.
+
+mod args;
+mod capture;
+mod case;
+mod daemon;
+mod load;
+mod net;
+mod records;
+mod runner;
+mod scenarios;
+mod tcp;
+mod trace;
+mod uffd;
+
+use std::process::ExitCode;
+
+/// The one place that writes to standard output.
+pub(crate) fn say(line: &str) {
+    #[expect(clippy::print_stdout, reason = "the report is this program's output")]
+    {
+        println!("{line}");
+    }
+}
+
+fn main() -> ExitCode {
+    let result = args::Args::parse(std::env::args().skip(1)).and_then(|args| match args {
+        args::Args { worker: Some(connections), .. } => load::worker(connections).map(|()| true),
+        args if args.list => {
+            for scenario in scenarios::all() {
+                say(scenario.name);
+            }
+            Ok(true)
+        }
+        args if args.load => load::run(&args).map(|()| true),
+        args => runner::run(&args),
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            say(&format!("e2e: {e:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

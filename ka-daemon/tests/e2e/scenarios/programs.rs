@@ -1,0 +1,116 @@
+//! Real programs: Go's default keepalive and nginx with `so_keepalive`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Scenario, on_any};
+use crate::case::{Case, Expect};
+use crate::net::{Family, Net, Side};
+
+pub(super) const SCENARIOS: &[Scenario] = &[on_any("program_go", go), on_any("program_nginx", nginx)];
+
+/// A process that ends with the scenario.
+struct Running {
+    child: Child,
+    /// Kept open: a program that prints into a closed pipe would end.
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only where it ended by itself, which the scenario would have noticed.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Both ends of a Go connection probe every 15 s without being asked to.
+fn go(case: &Case<'_>) -> Result<Expect> {
+    let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
+    let program = tools.join("go-keepalive");
+    let address = "10.77.0.2:9000";
+    let start = |side, mode: &str, line: &str| -> Result<Running> {
+        let mut command = Command::new(&program);
+        command.args([mode, address]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = Running { child: case.net.spawn(side, &mut command)?, stdout: None };
+        let mut said = String::new();
+        let stdout = running.child.stdout.take().context("no stdout")?;
+        let stdout = running.stdout.insert(BufReader::new(stdout));
+        stdout.read_line(&mut said).context("go-keepalive")?;
+        ensure!(said.starts_with(line), "expected go-keepalive to say {line}, came {said:?}");
+        Ok(running)
+    };
+    let server = start(Side::B, "listen", "listening")?;
+    let client = start(Side::A, "dial", "connected")?;
+    for side in Side::BOTH {
+        let view = case.wait(side, "an answered probe", |v| v.answered() >= 1)?;
+        let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds));
+        ensure!(first == Some((Some(15.0), Some(15.0))), "expected Go's 15/15, came {first:?}");
+        ensure!(
+            view.unanswered() == 0,
+            "expected every probe answered, came {} unanswered",
+            view.unanswered()
+        );
+    }
+    // They say goodbye while the path is whole; cut off, they would stay as orphans.
+    drop((client, server));
+    for side in Side::BOTH {
+        case.wait(side, "the outcome of every probe", |v| matches!(v.pending(), Ok(0)))?;
+    }
+    Ok(Expect::nothing())
+}
+
+/// nginx probes its idle client every second, and drops it when the path is cut.
+fn nginx(case: &Case<'_>) -> Result<Expect> {
+    let folder = std::env::temp_dir().join(format!("ka-e2e-nginx-{}", std::process::id()));
+    fs::create_dir_all(&folder).context("folder of nginx")?;
+    let path = folder.display();
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!(" {kind}_temp_path {path}/{kind};\n"))
+        .concat();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {path}/pid;\nerror_log {path}/error;\nevents {{}}\nhttp {{\n \
+         access_log off;\n{temp} keepalive_timeout 600s;\n client_header_timeout 600s;\n server {{\n  \
+         listen 10.77.0.2:8080 so_keepalive=1s:1s:3;\n }}\n}}\n"
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, config).context("nginx.conf")?;
+    let mut command = Command::new("nginx");
+    command
+        .arg("-e")
+        .arg(folder.join("error"))
+        .arg("-p")
+        .arg(&folder)
+        .arg("-c")
+        .arg(&file)
+        .stdin(Stdio::null());
+    let server = Running { child: case.net.spawn(Side::B, &mut command)?, stdout: None };
+    let client = connect_patiently(case)?;
+    let view = case.wait(Side::B, "two answered probes", |v| v.answered() >= 2)?;
+    let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds, r.keepcnt));
+    ensure!(first == Some((Some(1.0), Some(1.0), Some(3))), "expected nginx's 1/1/3, came {first:?}");
+    case.net.cut()?;
+    case.wait(Side::B, "the drop", |v| !v.drops().is_empty())?;
+    drop((server, client));
+    fs::remove_dir_all(&folder).context("folder of nginx")?;
+    Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
+}
+
+fn connect_patiently(case: &Case<'_>) -> Result<crate::tcp::Tcp> {
+    let address = SocketAddr::new(Net::address(Side::B, Family::V4), 8080);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let client = case.socket(Side::A, Family::V4)?;
+        match client.raw().connect(&address.into()) {
+            Ok(()) => return Ok(client),
+            Err(e) => ensure!(Instant::now() < deadline, "nginx takes no connection: {e}"),
+        }
+        case.close(client)?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

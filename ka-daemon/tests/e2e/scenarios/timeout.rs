@@ -1,0 +1,148 @@
+//! Connections that a timer gives up.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use super::window::narrow;
+use super::{Scenario, on_any};
+use crate::capture::Capture;
+use crate::case::{Case, Expect};
+use crate::net::{Family, Side};
+use crate::tcp::{FAST, Keepalive};
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    on_any("keepalive_timeout_v4", |c| keepalive(c, Family::V4)),
+    on_any("keepalive_timeout_v6", |c| keepalive(c, Family::V6)),
+    on_any("keepalive_timeout_mapped", |c| keepalive(c, Family::Mapped)),
+    on_any("keepalive_timeout_blackhole", blackhole),
+    on_any("user_timeout_with_keepalive", user_timeout_keepalive),
+    on_any("user_timeout_with_data", user_timeout_data),
+    on_any("user_timeout_zero_window", user_timeout_window),
+    on_any("retransmit_timeout", retransmit),
+    on_any("timeout_after_idle", after_idle),
+    on_any("zero_window_timeout", window),
+    on_any("connect_timeout", connect),
+    on_any("orphan_timeout", orphan),
+];
+
+/// A cut path: three probes on the wire, none answered, one drop.
+fn keepalive(case: &Case<'_>, family: Family) -> Result<Expect> {
+    let capture = Capture::start(&case.net, Side::A)?;
+    let pair = case.connect(family)?;
+    case.net.cut()?;
+    pair.a.keepalive(FAST)?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    ensure!(
+        (view.sent(), view.unanswered()) == (3, 3),
+        "expected 3 sent, 3 unanswered, came {} and {}",
+        view.sent(),
+        view.unanswered()
+    );
+    let wire = capture.probes(pair.a_address, pair.b_address);
+    ensure!(wire == 3, "expected 3 probes on the wire, came {wire}");
+    Case::wait_error(&pair.a, libc::ETIMEDOUT)?;
+    let idle = view.idle_at_drop();
+    ensure!(idle.len() == 1 && idle[0] >= 3.0, "expected an idle age of more than 3 s, came {idle:?}");
+    Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
+}
+
+/// Without a route the kernel counts attempts all the same.
+fn blackhole(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    case.net.ip(Side::A, "route add blackhole 10.77.0.2/32")?;
+    pair.a.keepalive(FAST)?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    ensure!(view.unanswered() == 3, "expected 3 unanswered probes, came {}", view.unanswered());
+    Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
+}
+
+/// The user timeout takes the place of the count (10 here).
+fn user_timeout_keepalive(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    case.net.cut()?;
+    pair.a.user_timeout(Duration::from_millis(2500))?;
+    pair.a.keepalive(Keepalive { count: 10, ..FAST })?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["user_timeout/keepalive"]))
+}
+
+/// And it ends data that nobody acknowledges, with keepalive off.
+fn user_timeout_data(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    case.net.cut()?;
+    pair.a.user_timeout(Duration::from_secs(2))?;
+    pair.a.write(b"data")?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["user_timeout/retransmit"]))
+}
+
+/// And a sender whose peer answers and does not read.
+fn user_timeout_window(case: &Case<'_>) -> Result<Expect> {
+    let pair = narrow(case, Family::V4)?;
+    pair.a.user_timeout(Duration::from_secs(4))?;
+    pair.a.fill()?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["user_timeout/zero_window"]))
+}
+
+fn retransmit(case: &Case<'_>) -> Result<Expect> {
+    case.net.sysctl(Side::A, "ipv4/tcp_retries2", "3")?;
+    let pair = case.connect(Family::V4)?;
+    // Small segments pass, so that the connection is not idle when the large one is lost.
+    case.net.filter(Side::B, &["meta l4proto tcp meta length > 500 drop"])?;
+    pair.a.write(b"x")?;
+    pair.b.read_exact(1)?;
+    pair.a.write(&[b'x'; 1000])?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["retransmit_timeout/retransmit"]))
+}
+
+/// The first data after a silence of more than the floor (2 s in these tests).
+fn after_idle(case: &Case<'_>) -> Result<Expect> {
+    case.net.sysctl(Side::A, "ipv4/tcp_retries2", "3")?;
+    let pair = case.connect(Family::V4)?;
+    case.net.cut()?;
+    std::thread::sleep(Duration::from_secs(4));
+    pair.a.write(b"data")?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    let idle = view.idle_at_drop();
+    ensure!(idle.len() == 1 && idle[0] >= 3.0, "expected an idle age of more than 3 s, came {idle:?}");
+    Ok(Expect::drops(&["timeout_after_idle/retransmit"]))
+}
+
+/// The window is shut, then the path is cut.
+fn window(case: &Case<'_>) -> Result<Expect> {
+    case.net.sysctl(Side::A, "ipv4/tcp_retries2", "4")?;
+    let pair = narrow(case, Family::V4)?;
+    pair.a.fill()?;
+    case.wait(Side::A, "a window probe", |v| v.window_probes() >= 1)?;
+    case.net.cut()?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["zero_window_timeout/zero_window"]))
+}
+
+/// A connect into a cut path, with keepalive on: never probed, no drop.
+fn connect(case: &Case<'_>) -> Result<Expect> {
+    case.net.sysctl(Side::A, "ipv4/tcp_syn_retries", "1")?;
+    case.net.cut()?;
+    let socket = case.socket(Side::A, Family::V4)?;
+    socket.keepalive(FAST)?;
+    let address = std::net::SocketAddr::new(crate::net::Net::address(Side::B, Family::V4), 9);
+    let error = socket.raw().connect(&address.into()).err().and_then(|e| e.raw_os_error());
+    ensure!(error == Some(libc::ETIMEDOUT), "expected ETIMEDOUT of connect, came {error:?}");
+    let view = case.wait(Side::A, "the end", |v| !v.ended().is_empty())?;
+    ensure!(view.sent() == 0, "expected no probe in SYN_SENT, came {}", view.sent());
+    Ok(Expect::ended(&["connect_timeout"]))
+}
+
+/// Closed with data under way: nobody owns it when its retransmissions end.
+fn orphan(case: &Case<'_>) -> Result<Expect> {
+    case.net.sysctl(Side::A, "ipv4/tcp_orphan_retries", "2")?;
+    let pair = case.connect(Family::V4)?;
+    case.net.cut()?;
+    pair.a.write(b"data")?;
+    case.close(pair.a)?;
+    case.wait(Side::A, "the end", |v| !v.ended().is_empty())?;
+    Ok(Expect::ended(&["orphan_timeout"]))
+}

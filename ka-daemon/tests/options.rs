@@ -1,0 +1,86 @@
+//! Wrong options, typed at the real program: each error names the option, the value and what is
+//! accepted, and the exit code is 2.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output};
+
+fn daemon(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ka-daemon"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KA_")) {
+        command.env_remove(name);
+    }
+    command.args(args).output().unwrap()
+}
+
+#[test]
+fn wrong_values_are_named() {
+    let page = rustix::param::page_size();
+    let ring =
+        format!("expected a power of two from {page} to 1073741824 bytes, such as 65536, 512KiB or 16MiB");
+    let address =
+        "expected IP:PORT, such as 127.0.0.1:10435, or 0.0.0.0:10435 or [::]:10435 for all addresses";
+    let floor = "expected a duration from 100ms to 1day, such as 500ms, 10s or 1m";
+    let sockets = "expected a whole number from 1 to 16777216";
+    for (option, name, value, accepted) in [
+        ("--web.listen-address", "IP:PORT", "localhost", address),
+        ("--web.listen-address", "IP:PORT", "127.0.0.1:70000", address),
+        ("--max-sockets", "N", "0", sockets),
+        ("--max-sockets", "N", "many", sockets),
+        ("--max-sockets", "N", "16777217", sockets),
+        ("--idle-floor", "DURATION", "10", floor),
+        ("--idle-floor", "DURATION", "0s", floor),
+        ("--idle-floor", "DURATION", "2days", floor),
+        ("--ring-buffer-size", "BYTES", "0", &ring),
+        ("--ring-buffer-size", "BYTES", "100000", &ring),
+        ("--ring-buffer-size", "BYTES", "2GiB", &ring),
+        ("--ring-buffer-size", "BYTES", "16 MB", &ring),
+    ] {
+        let output = daemon(&[option, value]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected = format!("error: invalid value '{value}' for '{option} <{name}>': {accepted}\n");
+        assert!(said.starts_with(&expected), "{option} {value}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{option} {value}");
+    }
+}
+
+#[test]
+fn wrong_choices_list_the_right_ones() {
+    for (option, choices) in [
+        ("--hooks", "[possible values: auto, fentry, kprobe, tracepoint]"),
+        ("--rtt", "[possible values: simple, exact]"),
+        ("--log.level", "[possible values: error, warn, info, debug, trace]"),
+        ("--log.format", "[possible values: text, json]"),
+    ] {
+        let output = daemon(&["run", option, "wrong"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.starts_with("error: invalid value 'wrong' for ") && said.contains(option), "{said}");
+        assert!(said.contains(choices), "{said}");
+        assert_eq!(output.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = daemon(&["--web.listen-address", &address]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(&format!("cannot listen on {address}, the value of --web.listen-address")),
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = daemon(&["--record-log", "/nowhere/at/all"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/nowhere/at/all") && said.contains("--record-log"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn version_and_help_tell_what_they_should() {
+    let said = String::from_utf8(daemon(&["--version"]).stdout).unwrap();
+    assert!(said.starts_with("ka-daemon ") && said.contains("\nrevision: ") && said.contains("\nrustc: "));
+    let said = String::from_utf8(daemon(&["--help"]).stdout).unwrap();
+    assert!(said.contains("Exit codes:") && said.contains("KA_MAX_SOCKETS"), "{said}");
+}

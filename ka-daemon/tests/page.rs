@@ -1,0 +1,136 @@
+//! The page of metrics against a golden file, and what always holds of it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ka_common::{Counters, Kind, Timer};
+use ka_daemon::metrics::catalogue;
+use ka_daemon::metrics::{Build, Observed, Page, docs};
+use ka_daemon::status::KernelSide;
+use ka_daemon::table::{
+    Cause, Ended, IDLE_BOUNDS, NetnsTotals, OwnerKey, OwnerTotals, Phase, RTT_BOUNDS, Snapshot,
+};
+use support::{golden, kernel_side};
+
+struct Fixed {
+    snapshot: Arc<Snapshot>,
+    counters: Counters,
+}
+
+impl Observed for Fixed {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    fn kernel(&self) -> KernelSide {
+        kernel_side(self.counters)
+    }
+}
+
+fn owner(number: usize) -> OwnerTotals {
+    let mut totals = OwnerTotals {
+        owner: OwnerKey {
+            namespace: "shop".into(),
+            pod: format!("cart-{number}").into(),
+            comm: "ser\"ver\\\n".into(),
+            ..OwnerKey::default()
+        },
+        sent: 9,
+        answered: 5,
+        unanswered: 2,
+        settled_by_reset: 1,
+        unsettled: 1,
+        zero_window: 3,
+        suppressed: [4, 0, 1],
+        ..OwnerTotals::default()
+    };
+    totals.rtt.observe(&RTT_BOUNDS, Duration::from_micros(45));
+    totals.rtt.observe(&RTT_BOUNDS, Duration::from_secs(9));
+    totals.resets[Phase::Keepalive.index()] = 1;
+    totals.dropped[Cause::KeepaliveTimeout.index()][Timer::Keepalive as usize] = 1;
+    totals
+}
+
+fn page(owners: usize) -> Page {
+    let mut snapshot = Snapshot { tracked: 7, rtt_skipped: 3, ..Snapshot::default() };
+    snapshot.owners.extend((0..owners).map(owner));
+    snapshot.netns.push(NetnsTotals { netns: 4_026_531_840, keepalive: 10, zero_window: 3 });
+    snapshot.received[Kind::ProbeSent as usize] = 9;
+    snapshot.undecodable[0] = 1;
+    snapshot.ended[Ended::ConnectTimeout.index()] = 2;
+    snapshot.idle_at_drop[Cause::KeepaliveTimeout.index()].observe(&IDLE_BOUNDS, Duration::from_secs(350));
+    let mut counters = Counters::default();
+    counters.emitted[Kind::ProbeSent as usize] = 10;
+    counters.ring_full[Kind::Dropped as usize] = 2;
+    let build = Build { version: "1.2.3", revision: "abc", rustc: "rustc 1.0" };
+    Page::without_process(Arc::new(Fixed { snapshot: Arc::new(snapshot), counters }), build).unwrap()
+}
+
+fn text(page: &Page) -> String {
+    String::from_utf8(page.render().unwrap()).unwrap()
+}
+
+#[test]
+fn page_is_the_golden_one() {
+    golden("tests/golden/metrics.txt", &text(&page(1)));
+}
+
+#[test]
+fn documentation_is_that_of_the_catalogue() {
+    golden("../docs/metrics.md", &docs::markdown());
+}
+
+#[test]
+fn each_metric_of_the_catalogue_is_on_the_page() {
+    let text = text(&page(0));
+    for metric in catalogue::ALL {
+        let head = format!("# TYPE {} {}\n", metric.name, metric.kind.label());
+        assert!(text.contains(&head), "{head}");
+    }
+}
+
+#[test]
+fn promtool_accepts_the_page() {
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) if std::env::var_os("KA_REQUIRE_PROMTOOL").is_some() => {
+            panic!("KA_REQUIRE_PROMTOOL is set and promtool does not start: {error}; install prometheus")
+        }
+        Err(error) => {
+            eprintln!("SKIPPED: promtool does not start ({error}); Debian has it in package prometheus");
+            return;
+        }
+    };
+    child.stdin.take().unwrap().write_all(text(&page(2)).as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// The budget is that of a release build: `cargo test --release -- --ignored`.
+#[test]
+#[ignore = "a budget, for release builds on a quiet machine"]
+fn two_hundred_owners_take_five_milliseconds() {
+    let page = page(200);
+    let best = (0..20)
+        .map(|_| {
+            let begin = Instant::now();
+            page.render().unwrap();
+            begin.elapsed()
+        })
+        .min()
+        .unwrap();
+    eprintln!("page of 200 owners: {best:?}");
+    assert!(best < Duration::from_millis(5), "{best:?}");
+}

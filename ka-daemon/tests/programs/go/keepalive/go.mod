@@ -1,0 +1,3 @@
+module ka.test/keepalive
+
+go 1.19

@@ -1,0 +1,248 @@
+//! How a record leaves: reserved in the ring buffer, filled in place, counted whatever happens.
+
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::warn;
+use ka_common::{Counters, Kind, Record, Timer, kind::KIND_SLOTS};
+
+use crate::{
+    kernel::{self, Queue, bit, flag, layout, member, sized},
+    maps::{COUNTERS, KA_CONFIG, RECORDS},
+    tracked::{self, Identity, Tracked},
+};
+
+const NO_WAKEUP: u64 = 1;
+const FORCE_WAKEUP: u64 = 2;
+const AVAILABLE_DATA: u64 = 0;
+/// A reader that lags is woken at most once in this time per CPU: a forced wake-up costs 6 µs.
+const WAKEUP_INTERVAL_NS: u64 = 1_000_000;
+
+/// This CPU's counters.
+#[inline(always)]
+pub(crate) fn counters() -> Option<&'static mut Counters> {
+    // SAFETY: per CPU. In process context a softirq may interrupt an increment; BPF on the kernels
+    // supported increments in one instruction on x86-64, and the loss elsewhere is one count.
+    COUNTERS.get_ptr_mut(0).map(|counters| unsafe { &mut *counters })
+}
+
+/// Counts a record of this kind that could not be made because the socket is not tracked.
+#[inline(always)]
+pub(crate) fn lost_untracked(kind: Kind) {
+    if let Some(counters) = counters() {
+        counters.tracked_full[index(kind)] += 1;
+        counters.untracked += 1;
+        // The first time, and ever more rarely.
+        if counters.untracked.is_power_of_two() {
+            counters.trouble |= Counters::TABLE_FULL;
+        }
+    }
+}
+
+/// Counts a run whose end was never seen.
+#[inline(always)]
+pub(crate) fn lost_end() {
+    if let Some(counters) = counters() {
+        counters.mismatched_ends += 1;
+        if counters.mismatched_ends.is_power_of_two() {
+            counters.trouble |= Counters::LOST_END;
+        }
+    }
+}
+
+/// Writes what went wrong to the daemon's log, from a program that has the context for it.
+#[inline(always)]
+pub(crate) fn tell_trouble<C: EbpfContext>(context: &C) {
+    let Some(counters) = counters() else { return };
+    let trouble = counters.trouble;
+    if trouble == 0 {
+        return;
+    }
+    counters.trouble = 0;
+    if trouble & Counters::TABLE_FULL != 0 {
+        warn!(
+            context,
+            "the table of tracked sockets is full, outcomes of probes are lost: raise --max-sockets"
+        );
+    }
+    if trouble & Counters::LOST_END != 0 {
+        warn!(context, "the end of a timer run was not seen");
+    }
+}
+
+/// The facts of an event that the caller adds to what every record carries.
+#[derive(Clone, Copy)]
+pub(crate) struct Event {
+    pub(crate) kind: Kind,
+    pub(crate) timer: Timer,
+    pub(crate) state: u8,
+    pub(crate) reason: u8,
+    pub(crate) probes_out: u8,
+    pub(crate) pending: u8,
+    pub(crate) flags: u16,
+    pub(crate) count: u32,
+    pub(crate) run_ns: u64,
+    pub(crate) probe_us: u64,
+    pub(crate) answer_us: u64,
+    pub(crate) segs_in: u32,
+    pub(crate) segs_out: u32,
+    /// With [`Record::RESET`]: segments in flight when the RST came.
+    pub(crate) packets_out: u32,
+}
+
+impl Event {
+    #[inline(always)]
+    pub(crate) const fn new(kind: Kind, timer: Timer) -> Self {
+        Self {
+            kind,
+            timer,
+            state: 0,
+            reason: 0,
+            probes_out: 0,
+            pending: 0,
+            flags: 0,
+            count: 0,
+            run_ns: 0,
+            probe_us: 0,
+            answer_us: 0,
+            segs_in: 0,
+            segs_out: 0,
+            packets_out: 0,
+        }
+    }
+}
+
+/// A kind as index of the counters. Through `black_box`: the compiler knows that the mask changes
+/// nothing and would drop it, the verifier does not.
+#[inline(always)]
+fn index(kind: Kind) -> usize {
+    core::hint::black_box(kind as usize) & (KIND_SLOTS - 1)
+}
+
+/// Emits a record about a socket, tracked or not. One function, so that the stack of 5.10 (512
+/// bytes over all calls) holds a program, this, and nothing in between.
+#[inline(never)]
+pub(crate) fn emit(sk: u64, tracked: Option<&mut Tracked>, event: &Event) {
+    let kind = index(event.kind);
+    let Some(counters) = counters() else { return };
+    let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
+        counters.ring_full[kind] += 1;
+        return;
+    };
+    // SAFETY: `fill` writes every field of the record that was just reserved.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    match tracked {
+        Some(tracked) => {
+            tracked::refresh_inode(sk, &mut tracked.who);
+            fill(record, sk, &tracked.who, event);
+        }
+        None => {
+            // SAFETY: all fields are integers.
+            let mut who: Identity = unsafe { core::mem::zeroed() };
+            tracked::identify(sk, &mut who);
+            fill(record, sk, &who, event);
+        }
+    }
+    let flags = wakeup(event.kind, kernel::now(), counters);
+    entry.submit(flags);
+    counters.emitted[kind] += 1;
+}
+
+/// Ordinary records wait for a batch or for the reader's next look; drops and resets wake it as
+/// soon as it has caught up.
+#[inline(always)]
+fn wakeup(kind: Kind, now: u64, counters: &mut Counters) -> u64 {
+    if matches!(kind, Kind::Dropped | Kind::ResetReceived) {
+        return 0;
+    }
+    let waiting = RECORDS.query(AVAILABLE_DATA);
+    // SAFETY: a read of a static.
+    let threshold = unsafe { core::ptr::read_volatile(&raw const KA_CONFIG.wakeup_bytes) };
+    if waiting < u64::from(threshold) || now - counters.last_wakeup_ns < WAKEUP_INTERVAL_NS {
+        return NO_WAKEUP;
+    }
+    counters.last_wakeup_ns = now;
+    counters.wakeups += 1;
+    FORCE_WAKEUP
+}
+
+#[inline(always)]
+fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
+    let jiffies = kernel::jiffies();
+    let sk_flags = sized(sk, layout!(flags));
+    let queue = Queue::read(sk);
+    let mut flags = event.flags;
+    if flag(sk_flags, layout!(sock_keepopen)) {
+        flags |= Record::KEEPALIVE;
+    }
+    if flag(sk_flags, layout!(sock_dead)) {
+        flags |= Record::ORPHAN;
+    }
+    record.time_ns = kernel::now();
+    record.sock = sk;
+    record.first_seen_ns = who.first_seen_ns;
+    record.run_ns = event.run_ns;
+    record.probe_us = event.probe_us;
+    record.answer_us = event.answer_us;
+    record.inode = who.inode;
+    record.cgroup_id = who.cgroup_id;
+    record.local = address(who.local);
+    record.remote = address(who.remote);
+    record.netns = who.netns;
+    record.keepidle = member(sk, layout!(keepidle.offset));
+    record.keepintvl = member(sk, layout!(keepintvl.offset));
+    record.keepcnt = sized(sk, layout!(keepcnt)) as u32;
+    record.sysctl_keepidle = sized(who.net, layout!(net_keepidle)) as u32;
+    record.sysctl_keepintvl = sized(who.net, layout!(net_keepintvl)) as u32;
+    record.sysctl_keepcnt = sized(who.net, layout!(net_keepcnt)) as u32;
+    record.user_timeout_ms = member(sk, layout!(user_timeout.offset));
+    record.acked_age = jiffies.wrapping_sub(member(sk, layout!(rcv_tstamp.offset)));
+    record.received_age = jiffies.wrapping_sub(member(sk, layout!(lrcvtime.offset)));
+    record.sent_age = jiffies.wrapping_sub(member(sk, layout!(lsndtime.offset)));
+    record.retrans_age_ms = retrans_age_ms(sk, record.time_ns);
+    record.packets_out = queue.packets_out;
+    record.unacked = queue.unacked;
+    record.unsent = queue.unsent;
+    record.snd_wnd = queue.snd_wnd;
+    record.segs_in = event.segs_in;
+    record.segs_out = event.segs_out;
+    record.count = event.count;
+    record.sk_err = sized(sk, layout!(err)) as i32;
+    record.sk_err_soft = sized(sk, layout!(err_soft)) as i32;
+    record.local_port = who.local_port;
+    record.remote_port = who.remote_port;
+    record.family = who.family;
+    record.flags = flags;
+    record.kind = event.kind as u8;
+    record.state = event.state;
+    record.timer = event.timer as u8;
+    record.reason = event.reason;
+    record.probes_out = event.probes_out;
+    record.retransmits = sized(sk, layout!(retransmits)) as u8;
+    let retries2 = sized(who.net, layout!(net_retries2));
+    record.retries2 = if retries2 > 255 { 255 } else { retries2 as u8 };
+    record.pending = event.pending;
+    record.reserved = [0; 4];
+    // What an RST found, before the kernel purged the queue.
+    if event.flags & Record::RESET != 0 {
+        record.packets_out = event.packets_out;
+    }
+}
+
+/// ms since the first retransmission. The stamp is in the unit of this socket's TCP timestamps.
+#[inline(always)]
+fn retrans_age_ms(sk: u64, now_ns: u64) -> u32 {
+    let stamp: u32 = member(sk, layout!(retrans_stamp.offset));
+    if stamp == 0 {
+        return 0;
+    }
+    if bit(sk, layout!(usec_ts)) {
+        ((now_ns / 1_000) as u32).wrapping_sub(stamp) / 1_000
+    } else {
+        ((now_ns / 1_000_000) as u32).wrapping_sub(stamp)
+    }
+}
+
+#[inline(always)]
+fn address(words: [u64; 2]) -> [u8; 16] {
+    // SAFETY: the same size, and bytes have no invalid pattern.
+    unsafe { core::mem::transmute(words) }
+}
