@@ -7,18 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::test::tally::Tally;
-use crate::{ebpf, paths, sh};
+use crate::{ebpf, licences, paths, sh};
 
 /// Files longer than this are named.
 const LONG_FILE: usize = 400;
 /// Files longer than this fail.
 const TOO_LONG_FILE: usize = 450;
-
-/// What one check came to.
-enum Outcome {
-    Passed,
-    Skipped(String),
-}
 
 pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     let warnings = ebpf::ensure(root)?;
@@ -30,14 +24,10 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<ExitCode> {
 /// All checks, each once; a failing one does not hide the next.
 pub(crate) fn checks(root: &Path, ebpf_warnings: &[String]) -> Tally {
     let mut tally = Tally::default();
-    let mut check = |name: &str, outcome: anyhow::Result<Outcome>| match outcome {
-        Ok(Outcome::Passed) => {
+    let mut check = |name: &str, outcome: anyhow::Result<()>| match outcome {
+        Ok(()) => {
             sh::say(&format!("lint: {name}: passed"));
             tally.passed += 1;
-        }
-        Ok(Outcome::Skipped(why)) => {
-            sh::say(&format!("lint: {name}: skipped: {why}"));
-            tally.skipped += 1;
         }
         Err(error) => {
             sh::say(&format!("lint: {name}: FAILED: {error:#}"));
@@ -47,7 +37,7 @@ pub(crate) fn checks(root: &Path, ebpf_warnings: &[String]) -> Tally {
     check("formatting", formatting(root));
     check("clippy", clippy(root));
     check("warnings of ka-ebpf", ebpf_build(ebpf_warnings));
-    check("licences, bans, sources", deny(root));
+    check("licences and sources", licences::check(root));
     match rust_files(root) {
         Ok(files) => {
             check("file lengths", file_lengths(root, &files));
@@ -58,39 +48,28 @@ pub(crate) fn checks(root: &Path, ebpf_warnings: &[String]) -> Tally {
     tally
 }
 
-fn formatting(root: &Path) -> anyhow::Result<Outcome> {
+fn formatting(root: &Path) -> anyhow::Result<()> {
     let mut command = sh::cargo(root, "fmt");
     sh::run(command.args(["--all", "--", "--check"])).context("`cargo fmt --all` puts it right")?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-fn clippy(root: &Path) -> anyhow::Result<Outcome> {
+fn clippy(root: &Path) -> anyhow::Result<()> {
     let mut command = sh::cargo(root, "clippy");
     command.args(["--workspace", "--exclude", "ka-ebpf", "--all-targets", "--target-dir"]);
     sh::run(command.arg(paths::target(root)).args(["--", "-D", "warnings"]))?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
 /// The BPF compilers come without clippy: what rustc warns about must be nothing.
-fn ebpf_build(warnings: &[String]) -> anyhow::Result<Outcome> {
+fn ebpf_build(warnings: &[String]) -> anyhow::Result<()> {
     if warnings.is_empty() {
-        return Ok(Outcome::Passed);
+        return Ok(());
     }
     bail!("the build gives {} warning(s), shown above", warnings.len());
 }
 
-fn deny(root: &Path) -> anyhow::Result<Outcome> {
-    if sh::find_program("cargo-deny").is_none() {
-        return Ok(Outcome::Skipped(
-            "cargo-deny is not installed (cargo install cargo-deny --locked)".into(),
-        ));
-    }
-    let mut command = sh::cargo(root, "deny");
-    sh::run(command.args(["check", "licenses", "bans", "sources"]))?;
-    Ok(Outcome::Passed)
-}
-
-fn file_lengths(root: &Path, files: &[PathBuf]) -> anyhow::Result<Outcome> {
+fn file_lengths(root: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     let mut too_long = Vec::new();
     for file in files {
         let lines = read(file)?.lines().count();
@@ -104,13 +83,13 @@ fn file_lengths(root: &Path, files: &[PathBuf]) -> anyhow::Result<Outcome> {
         }
     }
     if too_long.is_empty() {
-        return Ok(Outcome::Passed);
+        return Ok(());
     }
     bail!("at most {TOO_LONG_FILE} lines: {}", too_long.join(", "));
 }
 
 /// A file that uses `unsafe` says so in its `//!`, with the reason. The kernel side reads raw memory throughout.
-fn unsafe_is_announced(root: &Path, files: &[PathBuf]) -> anyhow::Result<Outcome> {
+fn unsafe_is_announced(root: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     let mut silent = Vec::new();
     for file in files {
         if !file.starts_with(root.join("ka-ebpf")) && uses_unsafe_silently(&read(file)?) {
@@ -118,7 +97,7 @@ fn unsafe_is_announced(root: &Path, files: &[PathBuf]) -> anyhow::Result<Outcome
         }
     }
     if silent.is_empty() {
-        return Ok(Outcome::Passed);
+        return Ok(());
     }
     bail!("unsafe code in a file whose `//!` does not say why it needs `unsafe`: {}", silent.join(", "));
 }

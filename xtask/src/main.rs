@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod build;
 mod ebpf;
+mod licences;
 mod lint;
 mod packages;
 mod paths;
