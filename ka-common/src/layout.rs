@@ -22,6 +22,15 @@ pub struct Bit {
     pub mask: u32,
 }
 
+/// A stretch of [`KernelLayout::head`] is shorter than this; a power of two, as the others are.
+pub const HEAD_BYTES: u32 = 128;
+/// A stretch of [`KernelLayout::live`] is shorter than this.
+pub const LIVE_BYTES: u32 = 1024;
+/// A stretch of [`KernelLayout::settings`] is shorter than this.
+pub const SETTINGS_BYTES: u32 = 128;
+/// A stretch of [`KernelLayout::sysctls`] is shorter than this.
+pub const SYSCTLS_BYTES: u32 = 128;
+
 /// Offsets from the start of `struct tcp_sock` (which begins with `inet_connection_sock`,
 /// `inet_sock`, `sock`, `sock_common`) unless said otherwise. Members are required unless marked
 /// optional.
@@ -42,8 +51,8 @@ pub struct KernelLayout {
     pub saddr6: Field,
     /// `sock_common.skc_dport`, big endian
     pub dport: Field,
-    /// `sock_common.skc_num`
-    pub num: Field,
+    /// `inet_sock.inet_sport`, big endian; stands when `skc_num` is already cleared
+    pub sport: Field,
     /// `sock_common.skc_net.net`
     pub net: Field,
     /// `sock_common.skc_flags` (`sk_flags`)
@@ -66,6 +75,8 @@ pub struct KernelLayout {
     pub retransmits: Field,
     /// `inet_connection_sock.icsk_probes_out`
     pub probes_out: Field,
+    /// `inet_connection_sock.icsk_rto`
+    pub rto: Field,
     /// `inet_connection_sock.icsk_user_timeout`
     pub user_timeout: Field,
     /// `inet_connection_sock.icsk_ack.lrcvtime`
@@ -129,6 +140,15 @@ pub struct KernelLayout {
     pub skb_head: Field,
     /// `sk_buff.transport_header`, from the start of `sk_buff`
     pub skb_transport_header: Field,
+    /// The stretch of `sock_common` with state, flags, network namespace and both ends. A stretch
+    /// begins at a multiple of eight and is read at once.
+    pub head: Field,
+    /// The stretch of `inet_connection_sock` and `tcp_sock` with what moves as segments come and go.
+    pub live: Field,
+    /// The stretch of `tcp_sock` with `keepidle`, `keepintvl` and `retrans_stamp`.
+    pub settings: Field,
+    /// The stretch of `net` with the sysctls.
+    pub sysctls: Field,
     /// Not 0 where `cgroup` is a tagged union (up to 5.14): bit 0 set means no pointer.
     pub cgroup_tagged: u32,
     /// Enumerator `SOCK_DEAD`: a bit number in `flags`

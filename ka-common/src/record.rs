@@ -75,9 +75,9 @@ pub struct Record {
     pub segs_out: u32,
     /// `ZeroWindowProbe`: how many attempts this stands for (more than 1 only when inferred).
     pub count: u32,
-    /// The error the socket ended with (`sk_err`).
+    /// The error the socket ended with (`sk_err`); `Dropped`, `Closed` and `ResetReceived` only.
     pub sk_err: i32,
-    /// The error that ICMP left for earlier data (`sk_err_soft`).
+    /// The error that ICMP left for earlier data (`sk_err_soft`); where `sk_err` is.
     pub sk_err_soft: i32,
     /// Local port.
     pub local_port: u16,
@@ -103,8 +103,9 @@ pub struct Record {
     pub retries2: u8,
     /// What the write timer waited for when the run began (`icsk_pending`).
     pub pending: u8,
-    /// Explicit padding to a multiple of eight; 0.
-    pub reserved: [u8; 4],
+    /// The retransmission timeout now, in jiffies: doubled by each retransmission in a row; where
+    /// `sk_err` is.
+    pub rto: u32,
 }
 
 impl Record {
@@ -192,4 +193,4 @@ const _: () = assert!(offset_of!(Record, netns) == 96);
 const _: () = assert!(offset_of!(Record, count) == 168);
 const _: () = assert!(offset_of!(Record, local_port) == 180);
 const _: () = assert!(offset_of!(Record, kind) == 188);
-const _: () = assert!(offset_of!(Record, reserved) == 196);
+const _: () = assert!(offset_of!(Record, rto) == 196);

@@ -8,12 +8,13 @@ use ka_common::{Kind, Record, Switches, Timer};
 use crate::{
     emit::{Event, emit, lost_untracked},
     kernel::{
-        self, Activity, CLOSE, ETIMEDOUT, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, Queue, SYN_RECV, SYN_SENT, flag,
-        layout, member, sized,
+        self, CLOSE, ETIMEDOUT, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_RECV, SYN_SENT, flag, layout, member,
+        sized,
     },
     maps::{KA_CONFIG, TRACKED},
-    probe, run,
+    persist, probe, run,
     tracked::{self, Tracked},
+    view::{View, heard_age, with_view},
 };
 
 /// The states of a connection past the handshake.
@@ -31,9 +32,9 @@ fn idle_floor() -> u32 {
 /// A keepalive run of this socket on another CPU may have sent a probe whose end was not seen yet
 /// (tracepoint plan): tell it now, before what it provoked.
 #[inline(always)]
-fn finish_elsewhere(sk: u64, tracked: &mut Tracked, here: bool) {
+fn finish_elsewhere(view: &mut View, tracked: &mut Tracked, here: bool) {
     if tracked.run_open != 0 && !here {
-        run::finish(sk, tracked);
+        run::finish(view, tracked);
     }
 }
 
@@ -47,31 +48,37 @@ pub(crate) fn reset(sk: u64) {
     if !established(state) {
         return;
     }
-    let mut found = tracked::find(sk);
+    let found = tracked::find(sk);
     let probes_out: u8 = member(sk, layout!(probes_out.offset));
-    if found.is_none() {
-        // The everyday resets of sockets that nobody watches stay here.
-        if probes_out == 0 && kernel::heard_age(sk, kernel::jiffies()) < idle_floor() {
-            return;
-        }
-        found = tracked::enter(sk, true);
+    // The everyday resets of sockets that nobody watches stay here.
+    if found.is_none() && probes_out == 0 && heard_age(sk, kernel::jiffies()) < idle_floor() {
+        return;
     }
-    let mut event = Event::new(Kind::ResetReceived, Timer::None);
-    event.state = state;
+    with_view(sk, |view| {
+        let found = found.or_else(|| tracked::enter(view, true));
+        told_reset(view, found);
+    });
+}
+
+#[inline(always)]
+fn told_reset(view: &mut View, found: Option<&mut Tracked>) {
+    let probes_out = view.probes_out();
+    let mut event = Event::new(Kind::ResetReceived, Timer::None, kernel::now());
+    event.state = view.state();
     event.probes_out = probes_out;
-    let queue = Queue::read(sk);
+    let queue = view.queue();
     let Some(tracked) = found else {
         lost_untracked(Kind::Dropped);
         if probes_out != 0 {
             event.flags = Record::PROBE_OUT;
         }
-        emit(sk, None, &event);
+        emit(view, None, &event);
         return;
     };
-    finish_elsewhere(sk, tracked, run::current_on(sk).is_some());
-    let now = Activity::read(sk);
+    finish_elsewhere(view, tracked, run::current_on(view.sk).is_some());
+    let now = view.activity();
     if tracked.probe_pending != 0 && now.rcv_tstamp != tracked.probe_rcv_tstamp {
-        probe::settle(sk, tracked, &now, Timer::None);
+        probe::settle(view, tracked, Timer::None, event.time_ns);
     }
     // Any accepted acknowledgement sets it to 0, so what counts here was not answered.
     let probe_out = tracked.probe_pending != 0 || probes_out != 0;
@@ -87,7 +94,17 @@ pub(crate) fn reset(sk: u64) {
     tracked.reset_seen = 1;
     tracked.reset_probe_out = u8::from(probe_out);
     tracked.reset_packets_out = queue.packets_out;
-    emit(sk, Some(tracked), &event);
+    emit(view, Some(tracked), &event);
+}
+
+/// What `closed` knows before it reads the socket.
+#[derive(Clone, Copy)]
+struct End {
+    timer: Timer,
+    /// In a timer run on this CPU.
+    in_run: bool,
+    dropped: bool,
+    old: u8,
 }
 
 /// `inet_sock_set_state` to `TCP_CLOSE`: the last moment at which everything still stands.
@@ -115,30 +132,45 @@ pub(crate) fn closed(switches: &Switches, sk: u64, old: u8) {
         return;
     }
     let orphan = flag(sized(sk, layout!(flags)), layout!(sock_dead));
-    let dropped = error != 0 && !orphan && established(old);
-    let mut event = Event::new(if dropped { Kind::Dropped } else { Kind::Closed }, timer);
-    event.state = old;
-    event.probes_out = member(sk, layout!(probes_out.offset));
-    let Some(tracked) = found else {
-        // A deferred write-timer run is no run here on the tracepoint plan; only timers set
-        // ETIMEDOUT.
-        let by_timer = in_run || error == ETIMEDOUT;
-        let told = if dropped {
-            by_timer || kernel::heard_age(sk, kernel::jiffies()) >= idle_floor()
-        } else {
-            by_timer && timer != Timer::Keepalive && (orphan || old == SYN_SENT)
-        };
-        if told {
-            emit(sk, None, &event);
-        }
+    let end = End { timer, in_run, dropped: error != 0 && !orphan && established(old), old };
+    if let Some(tracked) = found {
+        with_view(sk, |view| tracked_end(switches, view, tracked, end));
+        // Fails only where another CPU was faster; the entry is gone either way.
+        let _removed = TRACKED.remove(sk);
         return;
-    };
-    finish_elsewhere(sk, tracked, in_run);
-    let now = Activity::read(sk);
-    if switches.deferred_seen == 0 && timer == Timer::None {
-        run::infer(sk, tracked, &now);
     }
-    probe::settle(sk, tracked, &now, timer);
+    // A deferred write-timer run is no run here on the tracepoint plan; only timers set ETIMEDOUT.
+    let by_timer = in_run || error == ETIMEDOUT;
+    let told = if end.dropped {
+        by_timer || heard_age(sk, kernel::jiffies()) >= idle_floor()
+    } else {
+        by_timer && timer != Timer::Keepalive && (orphan || old == SYN_SENT)
+    };
+    if told {
+        with_view(sk, |view| {
+            let event = end_event(view, end);
+            emit(view, None, &event);
+        });
+    }
+}
+
+#[inline(always)]
+fn end_event(view: &View, end: End) -> Event {
+    let kind = if end.dropped { Kind::Dropped } else { Kind::Closed };
+    let mut event = Event::new(kind, end.timer, kernel::now());
+    event.state = end.old;
+    event.probes_out = view.probes_out();
+    event
+}
+
+#[inline(always)]
+fn tracked_end(switches: &Switches, view: &mut View, tracked: &mut Tracked, end: End) {
+    finish_elsewhere(view, tracked, end.in_run);
+    if switches.deferred_seen == 0 && end.timer == Timer::None {
+        persist::infer(view, tracked);
+    }
+    let mut event = end_event(view, end);
+    probe::settle(view, tracked, end.timer, event.time_ns);
     if tracked.by_reset == 0 {
         event.flags |= Record::TRACKED;
     }
@@ -149,7 +181,5 @@ pub(crate) fn closed(switches: &Switches, sk: u64, old: u8) {
             event.flags |= Record::PROBE_OUT;
         }
     }
-    emit(sk, Some(tracked), &event);
-    // Fails only where another CPU was faster; the entry is gone either way.
-    let _removed = TRACKED.remove(sk);
+    emit(view, Some(tracked), &event);
 }

@@ -5,9 +5,10 @@ use aya_log_ebpf::warn;
 use ka_common::{Counters, Kind, Record, Timer, kind::KIND_SLOTS};
 
 use crate::{
-    kernel::{self, Queue, bit, flag, layout, member, sized},
+    kernel::{self, bit, flag, layout, member, sized},
     maps::{COUNTERS, KA_CONFIG, RECORDS},
     tracked::{self, Identity, Tracked},
+    view::View,
 };
 
 const NO_WAKEUP: u64 = 1;
@@ -79,6 +80,7 @@ pub(crate) struct Event {
     pub(crate) pending: u8,
     pub(crate) flags: u16,
     pub(crate) count: u32,
+    pub(crate) time_ns: u64,
     pub(crate) run_ns: u64,
     pub(crate) probe_us: u64,
     pub(crate) answer_us: u64,
@@ -90,7 +92,7 @@ pub(crate) struct Event {
 
 impl Event {
     #[inline(always)]
-    pub(crate) const fn new(kind: Kind, timer: Timer) -> Self {
+    pub(crate) const fn new(kind: Kind, timer: Timer, time_ns: u64) -> Self {
         Self {
             kind,
             timer,
@@ -100,6 +102,7 @@ impl Event {
             pending: 0,
             flags: 0,
             count: 0,
+            time_ns,
             run_ns: 0,
             probe_us: 0,
             answer_us: 0,
@@ -120,28 +123,29 @@ fn index(kind: Kind) -> usize {
 /// Emits a record about a socket, tracked or not. One function, so that the stack of 5.10 (512
 /// bytes over all calls) holds a program, this, and nothing in between.
 #[inline(never)]
-pub(crate) fn emit(sk: u64, tracked: Option<&mut Tracked>, event: &Event) {
+pub(crate) fn emit(view: &mut View, tracked: Option<&mut Tracked>, event: &Event) {
     let kind = index(event.kind);
     let Some(counters) = counters() else { return };
     let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
         counters.ring_full[kind] += 1;
         return;
     };
+    view.complete();
     // SAFETY: `fill` writes every field of the record that was just reserved.
     let record = unsafe { &mut *entry.as_mut_ptr() };
     match tracked {
         Some(tracked) => {
-            tracked::refresh_inode(sk, &mut tracked.who);
-            fill(record, sk, &tracked.who, event);
+            tracked::refresh_inode(view.sk, &mut tracked.who);
+            fill(record, view, &tracked.who, event);
         }
         None => {
             // SAFETY: all fields are integers.
             let mut who: Identity = unsafe { core::mem::zeroed() };
-            tracked::identify(sk, &mut who);
-            fill(record, sk, &who, event);
+            tracked::identify(view, &mut who);
+            fill(record, view, &who, event);
         }
     }
-    let flags = wakeup(event.kind, kernel::now(), counters);
+    let flags = wakeup(event.kind, event.time_ns, counters);
     entry.submit(flags);
     counters.emitted[kind] += 1;
 }
@@ -156,7 +160,7 @@ fn wakeup(kind: Kind, now: u64, counters: &mut Counters) -> u64 {
     let waiting = RECORDS.query(AVAILABLE_DATA);
     // SAFETY: a read of a static.
     let threshold = unsafe { core::ptr::read_volatile(&raw const KA_CONFIG.wakeup_bytes) };
-    if waiting < u64::from(threshold) || now - counters.last_wakeup_ns < WAKEUP_INTERVAL_NS {
+    if waiting < u64::from(threshold) || now.wrapping_sub(counters.last_wakeup_ns) < WAKEUP_INTERVAL_NS {
         return NO_WAKEUP;
     }
     counters.last_wakeup_ns = now;
@@ -165,10 +169,10 @@ fn wakeup(kind: Kind, now: u64, counters: &mut Counters) -> u64 {
 }
 
 #[inline(always)]
-fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
+fn fill(record: &mut Record, view: &View, who: &Identity, event: &Event) {
     let jiffies = kernel::jiffies();
-    let sk_flags = sized(sk, layout!(flags));
-    let queue = Queue::read(sk);
+    let sk_flags = view.flags();
+    let queue = view.queue();
     let mut flags = event.flags;
     if flag(sk_flags, layout!(sock_keepopen)) {
         flags |= Record::KEEPALIVE;
@@ -176,8 +180,8 @@ fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
     if flag(sk_flags, layout!(sock_dead)) {
         flags |= Record::ORPHAN;
     }
-    record.time_ns = kernel::now();
-    record.sock = sk;
+    record.time_ns = event.time_ns;
+    record.sock = view.sk;
     record.first_seen_ns = who.first_seen_ns;
     record.run_ns = event.run_ns;
     record.probe_us = event.probe_us;
@@ -187,17 +191,17 @@ fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
     record.local = address(who.local);
     record.remote = address(who.remote);
     record.netns = who.netns;
-    record.keepidle = member(sk, layout!(keepidle.offset));
-    record.keepintvl = member(sk, layout!(keepintvl.offset));
-    record.keepcnt = sized(sk, layout!(keepcnt)) as u32;
-    record.sysctl_keepidle = sized(who.net, layout!(net_keepidle)) as u32;
-    record.sysctl_keepintvl = sized(who.net, layout!(net_keepintvl)) as u32;
-    record.sysctl_keepcnt = sized(who.net, layout!(net_keepcnt)) as u32;
-    record.user_timeout_ms = member(sk, layout!(user_timeout.offset));
-    record.acked_age = jiffies.wrapping_sub(member(sk, layout!(rcv_tstamp.offset)));
-    record.received_age = jiffies.wrapping_sub(member(sk, layout!(lrcvtime.offset)));
-    record.sent_age = jiffies.wrapping_sub(member(sk, layout!(lsndtime.offset)));
-    record.retrans_age_ms = retrans_age_ms(sk, record.time_ns);
+    record.keepidle = view.keepidle();
+    record.keepintvl = view.keepintvl();
+    record.keepcnt = view.keepcnt();
+    record.sysctl_keepidle = view.sysctl(layout!(net_keepidle));
+    record.sysctl_keepintvl = view.sysctl(layout!(net_keepintvl));
+    record.sysctl_keepcnt = view.sysctl(layout!(net_keepcnt));
+    record.user_timeout_ms = view.user_timeout();
+    record.acked_age = jiffies.wrapping_sub(view.rcv_tstamp());
+    record.received_age = jiffies.wrapping_sub(view.lrcvtime());
+    record.sent_age = jiffies.wrapping_sub(view.lsndtime());
+    record.retrans_age_ms = retrans_age_ms(view, event.time_ns);
     record.packets_out = queue.packets_out;
     record.unacked = queue.unacked;
     record.unsent = queue.unsent;
@@ -205,8 +209,6 @@ fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
     record.segs_in = event.segs_in;
     record.segs_out = event.segs_out;
     record.count = event.count;
-    record.sk_err = sized(sk, layout!(err)) as i32;
-    record.sk_err_soft = sized(sk, layout!(err_soft)) as i32;
     record.local_port = who.local_port;
     record.remote_port = who.remote_port;
     record.family = who.family;
@@ -216,25 +218,28 @@ fn fill(record: &mut Record, sk: u64, who: &Identity, event: &Event) {
     record.timer = event.timer as u8;
     record.reason = event.reason;
     record.probes_out = event.probes_out;
-    record.retransmits = sized(sk, layout!(retransmits)) as u8;
-    let retries2 = sized(who.net, layout!(net_retries2));
+    record.retransmits = view.retransmits();
+    let retries2 = view.sysctl(layout!(net_retries2));
     record.retries2 = if retries2 > 255 { 255 } else { retries2 as u8 };
     record.pending = event.pending;
-    record.reserved = [0; 4];
     // What an RST found, before the kernel purged the queue.
     if event.flags & Record::RESET != 0 {
         record.packets_out = event.packets_out;
     }
+    let ends = matches!(event.kind, Kind::ResetReceived | Kind::Dropped | Kind::Closed);
+    record.sk_err = if ends { sized(view.sk, layout!(err)) as i32 } else { 0 };
+    record.sk_err_soft = if ends { sized(view.sk, layout!(err_soft)) as i32 } else { 0 };
+    record.rto = if ends { member(view.sk, layout!(rto.offset)) } else { 0 };
 }
 
 /// ms since the first retransmission. The stamp is in the unit of this socket's TCP timestamps.
 #[inline(always)]
-fn retrans_age_ms(sk: u64, now_ns: u64) -> u32 {
-    let stamp: u32 = member(sk, layout!(retrans_stamp.offset));
+fn retrans_age_ms(view: &View, now_ns: u64) -> u32 {
+    let stamp = view.retrans_stamp();
     if stamp == 0 {
         return 0;
     }
-    if bit(sk, layout!(usec_ts)) {
+    if bit(view.sk, layout!(usec_ts)) {
         ((now_ns / 1_000) as u32).wrapping_sub(stamp) / 1_000
     } else {
         ((now_ns / 1_000_000) as u32).wrapping_sub(stamp)

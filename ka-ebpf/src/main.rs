@@ -1,9 +1,9 @@
 //! The kernel side of `ka`: hooks that turn runs of the TCP keepalive and write timers, received
 //! resets and ends of connections into [`ka_common::Record`]s in a ring buffer.
 //!
-//! One file per hook family in [`hooks`]; what they share is what a run means ([`run`]), what is
-//! kept of a socket ([`tracked`]), how the kernel is read ([`kernel`]) and how a record leaves
-//! ([`emit`]). Nothing is decided here that the daemon could decide.
+//! One file per hook family in [`hooks`]; what they share is what a run means ([`run`],
+//! [`persist`]), what is kept of a socket ([`tracked`]), how the kernel is read ([`kernel`], in blocks
+//! by [`view`]) and how a record leaves ([`emit`]). Nothing is decided here that the daemon could decide.
 #![no_std]
 #![no_main]
 
@@ -12,9 +12,11 @@ mod emit;
 mod hooks;
 mod kernel;
 mod maps;
+mod persist;
 mod probe;
 mod run;
 mod tracked;
+mod view;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

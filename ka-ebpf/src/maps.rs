@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use ka_common::{Config, Counters, KernelLayout, Switches};
 
-use crate::{run::Run, tracked::Tracked};
+use crate::{run::Run, tracked::Tracked, view::View};
 
 /// Where this kernel keeps things; written by the daemon before loading.
 #[unsafe(no_mangle)]
@@ -29,10 +29,22 @@ pub(crate) static RECORDS: RingBuf = RingBuf::with_byte_size(1 << 24, 0);
 #[map(name = "KA_TRACKED")]
 pub(crate) static TRACKED: HashMap<u64, Tracked> = HashMap::with_max_entries(1 << 18, 0);
 
-/// The timer run in progress on each CPU. Timers run in softirq, and the deferred write timer with
-/// softirqs off, so that two runs never interleave on one CPU.
+/// The timer run in progress on each CPU, by its number; the daemon sets the size. A plain array:
+/// looking into it takes no call, and every timer of the machine does. Timers run in softirq, and the
+/// deferred write timer with softirqs off, so that two runs never interleave on one CPU.
 #[map(name = "KA_RUN")]
-pub(crate) static RUN: PerCpuArray<Run> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static RUN: Array<Run> = Array::with_max_entries(1, 0);
+
+/// As many levels as can interrupt each other, and to spare.
+pub(crate) const VIEW_SLOTS: u32 = 4;
+
+/// Readings of sockets outside timer runs, one for each level of nesting.
+#[map(name = "KA_VIEWS")]
+pub(crate) static VIEWS: PerCpuArray<View> = PerCpuArray::with_max_entries(VIEW_SLOTS, 0);
+
+/// The level of nesting.
+#[map(name = "KA_NESTING")]
+pub(crate) static NESTING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// What was emitted and lost, per CPU.
 #[map(name = "KA_COUNTERS")]

@@ -4,9 +4,9 @@ use ka_common::{Kind, Record, Suppression, Timer};
 
 use crate::{
     emit::{Event, emit, lost_untracked},
-    kernel::{self, Activity, Queue, layout, member, sized},
-    run::Run,
+    kernel,
     tracked::Tracked,
+    view::{Activity, View},
 };
 
 /// A probe that was just sent, as the hook that saw it knows it.
@@ -25,9 +25,9 @@ pub(crate) struct Sent {
 
 /// Tells a probe that was sent and remembers it until it is settled.
 #[inline(always)]
-pub(crate) fn sent(sk: u64, tracked: Option<&mut Tracked>, probe: &Sent) {
-    let mut event = Event::new(Kind::ProbeSent, Timer::Keepalive);
-    event.state = member(sk, layout!(state.offset));
+pub(crate) fn sent(view: &mut View, tracked: Option<&mut Tracked>, probe: &Sent) {
+    let mut event = Event::new(Kind::ProbeSent, Timer::Keepalive, kernel::now());
+    event.state = view.state();
     event.probes_out = probe.probes_out;
     event.run_ns = probe.run_ns;
     event.probe_us = probe.probe_us;
@@ -36,7 +36,7 @@ pub(crate) fn sent(sk: u64, tracked: Option<&mut Tracked>, probe: &Sent) {
     let Some(tracked) = tracked else {
         // Its outcome will not be seen.
         lost_untracked(Kind::ProbeSettled);
-        emit(sk, None, &event);
+        emit(view, None, &event);
         return;
     };
     tracked.probe_pending = 1;
@@ -47,19 +47,20 @@ pub(crate) fn sent(sk: u64, tracked: Option<&mut Tracked>, probe: &Sent) {
     tracked.probe_segs_out = probe.segs_out;
     // A keepalive probe moves the counter that persist runs compare.
     tracked.zero_window_known = 0;
-    emit(sk, Some(tracked), &event);
+    emit(view, Some(tracked), &event);
 }
 
 /// Settles a pending probe: answered when an acknowledgement was accepted since it was sent.
 /// `tcp_ack` alone writes `rcv_tstamp`, so the peer's own probes and its data do not count.
 #[inline(always)]
-pub(crate) fn settle(sk: u64, tracked: &mut Tracked, now: &Activity, timer: Timer) {
+pub(crate) fn settle(view: &mut View, tracked: &mut Tracked, timer: Timer, now_ns: u64) {
     if tracked.probe_pending == 0 {
         return;
     }
     tracked.probe_pending = 0;
-    let mut event = Event::new(Kind::ProbeSettled, timer);
-    event.state = member(sk, layout!(state.offset));
+    let now = view.activity();
+    let mut event = Event::new(Kind::ProbeSettled, timer, now_ns);
+    event.state = view.state();
     event.probes_out = now.probes_out;
     if now.rcv_tstamp != tracked.probe_rcv_tstamp {
         event.flags = Record::ANSWERED;
@@ -69,8 +70,8 @@ pub(crate) fn settle(sk: u64, tracked: &mut Tracked, now: &Activity, timer: Time
             event.answer_us = tracked.arrival_ns / 1_000;
         }
     }
-    settlement(&mut event, tracked, now);
-    emit(sk, Some(tracked), &event);
+    settlement(&mut event, tracked, &now);
+    emit(view, Some(tracked), &event);
 }
 
 /// Names the probe that a settlement is about, and what went over the wire since.
@@ -84,18 +85,19 @@ pub(crate) fn settlement(event: &mut Event, tracked: &Tracked, now: &Activity) {
 
 /// Tells a probe that the local queue discipline refused. The kernel counts each attempt.
 #[inline(always)]
-pub(crate) fn congested(sk: u64, tracked: Option<&mut Tracked>, run_ns: u64) {
-    let mut event = suppression(sk, Suppression::LocalCongestion, run_ns);
+pub(crate) fn congested(view: &mut View, tracked: Option<&mut Tracked>, run_ns: u64) {
+    let mut event = suppression(view, Suppression::LocalCongestion, run_ns);
     event.count = 1;
-    emit(sk, tracked, &event);
+    emit(view, tracked, &event);
 }
 
 /// At the end of a run that sent nothing: tells once per due time why a due probe was not sent.
+/// `locked`: the socket was locked by its user when the run began.
 #[inline(always)]
-pub(crate) fn suppressed(sk: u64, tracked: &mut Tracked, run: &Run) {
+pub(crate) fn suppressed(view: &mut View, tracked: &mut Tracked, run_ns: u64, locked: bool) {
     let jiffies = kernel::jiffies();
-    let heard = kernel::heard_age(sk, jiffies);
-    if heard < kernel::keepidle(sk) {
+    let heard = view.heard_age(jiffies);
+    if heard < view.idle_limit() {
         return;
     }
     let stamp = jiffies.wrapping_sub(heard);
@@ -103,25 +105,25 @@ pub(crate) fn suppressed(sk: u64, tracked: &mut Tracked, run: &Run) {
         return;
     }
     // In the kernel's order: the lock first, then the queue.
-    let reason = if run.owned != 0 || sized(sk, layout!(owned)) != 0 {
+    let reason = if locked || view.owned() {
         Suppression::SocketLocked
-    } else if !Queue::read(sk).is_empty() {
+    } else if !view.queue().is_empty() {
         Suppression::DataInFlight
     } else {
         return;
     };
     tracked.due_told = 1;
     tracked.due_stamp = stamp;
-    let event = suppression(sk, reason, run.begin_ns);
-    emit(sk, Some(tracked), &event);
+    let event = suppression(view, reason, run_ns);
+    emit(view, Some(tracked), &event);
 }
 
 #[inline(always)]
-fn suppression(sk: u64, reason: Suppression, run_ns: u64) -> Event {
-    let mut event = Event::new(Kind::Suppressed, Timer::Keepalive);
+fn suppression(view: &View, reason: Suppression, run_ns: u64) -> Event {
+    let mut event = Event::new(Kind::Suppressed, Timer::Keepalive, kernel::now());
     event.reason = reason as u8;
-    event.state = member(sk, layout!(state.offset));
-    event.probes_out = member(sk, layout!(probes_out.offset));
+    event.state = view.state();
+    event.probes_out = view.probes_out();
     event.run_ns = run_ns;
     event
 }

@@ -4,6 +4,7 @@
 use crate::{
     kernel::{self, AF_INET6, layout, member, sized},
     maps::TRACKED,
+    view::{Begin, View},
 };
 
 /// Who a socket is.
@@ -14,7 +15,6 @@ pub(crate) struct Identity {
     pub(crate) first_seen_ns: u64,
     pub(crate) inode: u64,
     pub(crate) cgroup_id: u64,
-    pub(crate) net: u64,
     pub(crate) local: [u64; 2],
     pub(crate) remote: [u64; 2],
     pub(crate) netns: u32,
@@ -32,16 +32,13 @@ pub(crate) struct Tracked {
     /// The run that sent the pending probe.
     pub(crate) probe_run_ns: u64,
     pub(crate) probe_us: u64,
-    /// Begin of the keepalive run in progress, for whoever meets the socket on another CPU first.
-    pub(crate) run_ns: u64,
     /// Arrival of the answer, taken as it arrived (`--rtt exact`).
     pub(crate) arrival_ns: u64,
+    /// Begin of the keepalive run in progress, for whoever meets the socket on another CPU first.
+    pub(crate) run: Begin,
     pub(crate) probe_rcv_tstamp: u32,
     pub(crate) probe_segs_in: u32,
     pub(crate) probe_segs_out: u32,
-    pub(crate) run_rcv_tstamp: u32,
-    pub(crate) run_segs_in: u32,
-    pub(crate) run_segs_out: u32,
     /// The last sign of life whose due probe was already told as suppressed.
     pub(crate) due_stamp: u32,
     pub(crate) zero_window_rcv_tstamp: u32,
@@ -55,20 +52,18 @@ pub(crate) struct Tracked {
     pub(crate) reset_seen: u8,
     /// It found a probe out.
     pub(crate) reset_probe_out: u8,
-    /// A keepalive run is in progress whose end has to find out whether it sent a probe; the
-    /// `run_*` members hold its begin.
+    /// A keepalive run is in progress whose end has to find out whether it sent a probe; `run` holds
+    /// its begin.
     pub(crate) run_open: u8,
-    pub(crate) run_probes_out: u8,
     /// `due_stamp` holds.
     pub(crate) due_told: u8,
     /// `zero_window_*` hold the last persist run's end.
     pub(crate) zero_window_known: u8,
     pub(crate) zero_window_probes: u8,
-    pub(crate) reserved: [u8; 3],
 }
 
 // No padding: the verifier of 5.10 refuses to store what was not written.
-const _: () = assert!(size_of::<Identity>() == 80);
+const _: () = assert!(size_of::<Identity>() == 72);
 const _: () = assert!(size_of::<Tracked>() == 160);
 
 /// What a new entry holds before it is filled in.
@@ -101,22 +96,23 @@ fn cgroup(sk: u64) -> u64 {
 
 /// Reads who a socket is.
 #[inline(always)]
-pub(crate) fn identify(sk: u64, who: &mut Identity) {
+pub(crate) fn identify(view: &View, who: &mut Identity) {
+    let sk = view.sk;
     who.inode = inode(sk);
     who.cgroup_id = cgroup(sk);
-    who.net = member(sk, layout!(net.offset));
-    who.netns = member(who.net, layout!(net_inum.offset));
-    who.family = member(sk, layout!(family.offset));
-    who.local_port = member(sk, layout!(num.offset));
-    who.remote_port = u16::from_be(member(sk, layout!(dport.offset)));
+    who.netns = member(view.net(), layout!(net_inum.offset));
+    who.family = view.family();
+    // `skc_num` is 0 again when a socket that closes is looked at.
+    who.local_port = u16::from_be(member(sk, layout!(sport.offset)));
+    who.remote_port = view.dport();
     who.reserved = [0; 3];
     // The other family's members hold garbage.
     if who.family == AF_INET6 {
-        who.local = member(sk, layout!(saddr6.offset));
-        who.remote = member(sk, layout!(daddr6.offset));
+        (who.local, who.remote) = view.addresses6();
     } else {
-        who.local = [u64::from(member::<u32>(sk, layout!(saddr.offset))), 0];
-        who.remote = [u64::from(member::<u32>(sk, layout!(daddr.offset))), 0];
+        let (local, remote) = view.addresses();
+        who.local = [u64::from(local), 0];
+        who.remote = [u64::from(remote), 0];
     }
 }
 
@@ -138,12 +134,12 @@ pub(crate) fn find(sk: u64) -> Option<&'static mut Tracked> {
 
 /// Enters a socket; none when the table is full.
 #[inline(never)]
-pub(crate) fn enter(sk: u64, by_reset: bool) -> Option<&'static mut Tracked> {
+pub(crate) fn enter(view: &View, by_reset: bool) -> Option<&'static mut Tracked> {
     // Whatever the result: another CPU may have entered it first, and a full table finds nothing.
-    let _inserted = TRACKED.insert(sk, &NOTHING, BPF_NOEXIST);
-    let tracked = find(sk)?;
+    let _inserted = TRACKED.insert(view.sk, &NOTHING, BPF_NOEXIST);
+    let tracked = find(view.sk)?;
     if tracked.who.first_seen_ns == 0 {
-        identify(sk, &mut tracked.who);
+        identify(view, &mut tracked.who);
         tracked.by_reset = u8::from(by_reset);
         tracked.who.first_seen_ns = kernel::now();
     }

@@ -35,6 +35,12 @@ pub enum BpfError {
         /// What failed.
         reason: String,
     },
+    /// How many processors there can be is not known.
+    #[error("cannot read the processors from /sys/devices/system/cpu/possible: {reason}; is /sys mounted?")]
+    Processors {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The kernel refuses to time BPF programs.
     #[error("cannot switch on BPF statistics (--bpf-stats): {0}")]
     Stats(String),

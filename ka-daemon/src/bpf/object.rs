@@ -46,8 +46,25 @@ pub(super) fn load(
         .override_global("KA_CONFIG", &Plain(config), true)
         .map_max_entries("KA_RECORDS", options.ring_bytes)
         .map_max_entries("KA_TRACKED", options.max_sockets)
+        .map_max_entries("KA_RUN", processors(&read_possible()?)?)
         .load(OBJECT)
         .map_err(|error| BpfError::Object(chain(&error)))
+}
+
+const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+
+fn read_possible() -> Result<String, BpfError> {
+    std::fs::read_to_string(POSSIBLE).map_err(|error| BpfError::Processors { reason: error.to_string() })
+}
+
+/// One more than the highest number that a processor can have here, from a list such as `0-3,8-11`:
+/// there may be gaps.
+fn processors(possible: &str) -> Result<u32, BpfError> {
+    let last = possible.trim().rsplit([',', '-']).next().unwrap_or_default();
+    match last.parse::<u32>().ok().and_then(|last| last.checked_add(1)) {
+        Some(count) => Ok(count),
+        None => Err(BpfError::Processors { reason: format!("it holds {possible:?}") }),
+    }
 }
 
 pub(super) fn counters(ebpf: &mut Ebpf) -> Result<PerCpuArray<MapData, Plain<Counters>>, BpfError> {
@@ -88,4 +105,20 @@ pub(super) fn give_memory_back() {
 
 fn missing(map: &'static str) -> BpfError {
     BpfError::Map { map, reason: "not in the object file; rebuild with `cargo xtask build`".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::processors;
+
+    #[test]
+    fn the_highest_processor_counts() {
+        assert_eq!(processors("0\n").unwrap(), 1);
+        assert_eq!(processors("0-127\n").unwrap(), 128);
+        assert_eq!(processors("0-3,8-11\n").unwrap(), 12);
+        assert_eq!(processors("0,7\n").unwrap(), 8);
+        for bad in ["", "\n", "0-", "x", "4294967295"] {
+            assert!(processors(bad).unwrap_err().to_string().contains("cpu/possible"), "{bad}");
+        }
+    }
 }

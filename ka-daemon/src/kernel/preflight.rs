@@ -52,8 +52,8 @@ pub enum PreflightError {
     /// A capability is missing.
     #[error(
         "{capability} is missing ({purpose}): run as root, or give the program CAP_BPF and CAP_PERFMON (or \
-         CAP_SYS_ADMIN in their place), CAP_SYSLOG, and on kernels before 5.11 CAP_SYS_RESOURCE (systemd: \
-         AmbientCapabilities=, Docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
+         CAP_SYS_ADMIN in their place), CAP_SYSLOG, and on kernels before 5.11 CAP_SYS_RESOURCE or an \
+         unlimited RLIMIT_MEMLOCK (systemd: AmbientCapabilities=, LimitMEMLOCK=, Docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
     )]
     Capability {
         /// Its name.
@@ -116,6 +116,8 @@ pub struct Facts {
     pub release: String,
     /// Effective capabilities, a bit each.
     pub capabilities: u64,
+    /// Whether `RLIMIT_MEMLOCK` can be lifted without a capability: its hard limit is unlimited.
+    pub memlock_unlimited: bool,
     /// Whether user 0 here is user 0 of the machine.
     pub initial_user_namespace: bool,
     /// Contents of `/sys/kernel/security/lockdown`; none where the kernel has no lockdown.
@@ -143,6 +145,7 @@ impl Facts {
                 path: status_path,
                 what: "effective capabilities (CapEff)",
             })?;
+        let (_, limits) = read(proc.join("self/limits"))?;
         let (_, uid_map) = read(proc.join("self/uid_map"))?;
         let lockdown_path = sys.join("kernel/security/lockdown");
         Ok(Self {
@@ -150,6 +153,7 @@ impl Facts {
             little_endian: cfg!(target_endian = "little"),
             release: release.trim().to_owned(),
             capabilities,
+            memlock_unlimited: hard_memlock(&limits) == Some("unlimited"),
             initial_user_namespace: is_identity(&uid_map),
             // Not there without securityfs or without the lockdown module: then nothing is locked.
             lockdown: fs::read_to_string(&lockdown_path).ok(),
@@ -163,6 +167,11 @@ impl Facts {
         let holds = |bit: u32| self.capabilities >> bit & 1 == 1;
         holds(capability) || matches!(capability, CAP_BPF | CAP_PERFMON) && holds(CAP_SYS_ADMIN)
     }
+}
+
+/// The hard limit of locked memory, from `/proc/PID/limits`.
+fn hard_memlock(limits: &str) -> Option<&str> {
+    limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?.split_whitespace().nth(1)
 }
 
 /// Whether every user is itself: one line, 0 to 0, all of them.
@@ -191,7 +200,7 @@ pub fn check(facts: &Facts) -> Result<(u32, u32, u32), PreflightError> {
         (CAP_BPF, "CAP_BPF", "loading BPF programs"),
         (CAP_PERFMON, "CAP_PERFMON", "reading kernel memory in BPF programs"),
     ];
-    if version < NO_MEMLOCK {
+    if version < NO_MEMLOCK && !facts.memlock_unlimited {
         needed.push((CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "raising RLIMIT_MEMLOCK for BPF maps"));
     }
     if let Some((_, capability, purpose)) = needed.into_iter().find(|(bit, ..)| !facts.has(*bit)) {

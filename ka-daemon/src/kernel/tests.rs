@@ -19,6 +19,15 @@ ffffffff83000000 d tcp_write_timer
 /// `CAP_SYS_RESOURCE`, `CAP_PERFMON`, `CAP_BPF`.
 const ENOUGH: &str = "CapEff:\t000000c001000000\n";
 
+/// `/proc/self/limits` with this hard limit of locked memory.
+fn limits(memlock: &str) -> String {
+    format!(
+        "Limit                     Soft Limit           Hard Limit           Units\n\
+         Max processes             7823                 7823                 processes\n\
+         Max locked memory         65536                {memlock:<20} bytes\n"
+    )
+}
+
 /// A `/proc` and a `/sys` of a machine where everything is well; removed when dropped.
 struct Tree(PathBuf);
 
@@ -28,6 +37,7 @@ impl Tree {
         let name = format!("ka-kernel-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let tree = Self(std::env::temp_dir().join(name));
         tree.put("proc/sys/kernel/osrelease", "6.12.117-cloud-amd64\n");
+        tree.put("proc/self/limits", limits("65536"));
         tree.put("proc/self/status", format!("Name:\tka\n{ENOUGH}"));
         tree.put("proc/self/uid_map", "         0          0 4294967295\n");
         tree.put("proc/kallsyms", SYMBOLS);
@@ -148,6 +158,14 @@ fn capabilities_are_named_one_by_one() {
     assert_eq!(missing("5.10.0-1", admin), Some("CAP_SYS_RESOURCE"));
     assert_eq!(missing("5.10.0-1", bpf | perfmon), Some("CAP_SYS_RESOURCE"));
     assert_eq!(missing("5.10.0-1", bpf | perfmon | resource), None);
+}
+
+#[test]
+fn an_unlimited_memlock_needs_no_capability() {
+    let tree = Tree::with("proc/sys/kernel/osrelease", "5.10.0-1");
+    tree.put("proc/self/status", format!("CapEff:\t{:016x}\n", 1_u64 << 38 | 1 << 39));
+    tree.put("proc/self/limits", limits("unlimited"));
+    tree.inspect().unwrap();
 }
 
 #[test]

@@ -63,8 +63,9 @@ pub fn classify(record: &Record, clock: Clock, floor: Duration) -> Cause {
 /// Mostly the one in whose run the record was made. A write-timer run that found the socket
 /// locked is carried out when the lock is released, outside any run that the tracepoint plan can
 /// see. It leaves a timeout (or the ICMP error that replaces it) with no timer and no RST: what
-/// waits for acknowledgement then tells a retransmission from a window probe. Keepalive runs are
-/// never deferred so.
+/// waits for acknowledgement then tells a retransmission from a window probe. A program that
+/// closes upon the same ICMP error leaves its packets in the queue, which a timeout purges before
+/// the state changes. Keepalive runs are never deferred so.
 #[must_use]
 pub fn drop_timer(record: &Record) -> Timer {
     let timer = Timer::from_byte(record.timer).unwrap_or(Timer::None);
@@ -120,7 +121,7 @@ const fn by_zero_window(record: &Record) -> Cause {
 fn by_retransmit(record: &Record, clock: Clock, floor: Duration) -> Cause {
     if record.user_timeout_ms != 0 {
         Cause::UserTimeout
-    } else if record.snd_wnd == 0 && (record.unacked > 0 || record.packets_out > 0) {
+    } else if record.snd_wnd == 0 && record.unacked > 0 {
         Cause::ZeroWindowTimeout
     } else if silence_before_send(record, clock) >= floor {
         Cause::TimeoutAfterIdle
@@ -151,7 +152,8 @@ fn by_reset(record: &Record, clock: Clock, floor: Duration) -> Cause {
 
 /// Whether `sk_err` is what a timer leaves behind: `ETIMEDOUT`, or ICMP's error in its place.
 const fn timed_out(record: &Record) -> bool {
-    record.sk_err == libc::ETIMEDOUT || (record.sk_err != 0 && record.sk_err == record.sk_err_soft)
+    let icmp = record.sk_err != 0 && record.sk_err == record.sk_err_soft;
+    record.sk_err == libc::ETIMEDOUT || (icmp && record.packets_out == 0)
 }
 
 /// Time since anything was heard from the peer: an acknowledgement or data.
@@ -165,12 +167,19 @@ fn data_idle(record: &Record, clock: Clock) -> Duration {
 }
 
 /// Time since what is unacknowledged was first sent. A retransmission moves the kernel's time of
-/// the last sending; the time of the first retransmission is the best that is left then.
+/// the last sending, so what is left is the time of the first retransmission, and the timeout that
+/// went before it.
 fn first_send_age(record: &Record, clock: Clock) -> Duration {
     match record.retrans_age_ms {
         0 => clock.age(record.sent_age),
-        ms => Duration::from_millis(ms.into()),
+        ms => Duration::from_millis(ms.into()) + first_timeout(record, clock),
     }
+}
+
+/// The timeout before the first retransmission: each in a row doubled it. At most what it was: the
+/// kernel stops doubling at 120 s.
+fn first_timeout(record: &Record, clock: Clock) -> Duration {
+    clock.duration(record.rto.checked_shr(record.retransmits.into()).unwrap_or(0))
 }
 
 /// How long nothing had been heard when what is unacknowledged was first sent; 0 when something

@@ -16,7 +16,7 @@ fn every_record(mut each: impl FnMut(&Record)) {
     let ages = [YOUNG, OLD];
     for &timer in Timer::ALL {
         for flags in [0, Record::RESET, Record::PROBE_OUT, Record::RESET | Record::PROBE_OUT] {
-            for bits in 0..1_u32 << 12 {
+            for bits in 0..1_u32 << 13 {
                 let bit = |n: u32| bits >> n & 1;
                 each(&Record {
                     timer: timer as u8,
@@ -26,7 +26,7 @@ fn every_record(mut each: impl FnMut(&Record)) {
                     state: if bit(3) == 1 { tcp::CLOSE_WAIT } else { tcp::ESTABLISHED },
                     user_timeout_ms: bit(4) * 5000,
                     probes_out: if bit(5) == 1 { 15 } else { 3 },
-                    packets_out: bit(6),
+                    packets_out: bit(12),
                     unacked: bit(6) * 100,
                     unsent: bit(7) * 100,
                     snd_wnd: bit(8) * 65535,
@@ -102,13 +102,24 @@ fn a_reset_speaks_before_any_timer_and_no_cause_of_reset_without_one() {
 #[test]
 fn an_icmp_error_changes_no_cause() {
     every_record(|record| {
-        if record.sk_err != libc::ETIMEDOUT || record.sk_err_soft != 0 {
+        // A timeout purges the queue first.
+        if record.sk_err != libc::ETIMEDOUT || record.sk_err_soft != 0 || record.packets_out != 0 {
             return;
         }
         let icmp = Record { sk_err: libc::EHOSTUNREACH, sk_err_soft: libc::EHOSTUNREACH, ..*record };
         assert_eq!(classify(&icmp, CLOCK, FLOOR), classify(record, CLOCK, FLOOR), "{record:?}");
         assert_eq!(drop_timer(&icmp), drop_timer(record), "{record:?}");
     });
+}
+
+#[test]
+fn a_program_that_closes_upon_an_icmp_error_is_no_timer() {
+    let closed = dropped(Timer::None, |r| {
+        (r.sk_err, r.sk_err_soft) = (libc::EHOSTUNREACH, libc::EHOSTUNREACH);
+        (r.packets_out, r.unacked) = (1, 1);
+    });
+    assert_eq!(drop_timer(&closed), Timer::None);
+    assert_eq!(classify(&closed, CLOCK, FLOOR), Cause::Other);
 }
 
 fn dropped(timer: Timer, change: impl FnOnce(&mut Record)) -> Record {
@@ -143,6 +154,24 @@ fn a_timeout_is_after_idle_when_its_first_send_was() {
     });
     assert_eq!(classify(&busy, CLOCK, FLOOR), Cause::RetransmitTimeout);
     assert_eq!(idle_at_drop(&busy, Cause::RetransmitTimeout, CLOCK), Duration::from_mins(1));
+}
+
+#[test]
+fn the_first_send_lies_a_timeout_before_its_first_retransmission() {
+    let mut almost_idle = dropped(Timer::Retransmit, |r| {
+        r.unacked = 10;
+        r.retrans_age_ms = 49_500;
+        r.retransmits = 6;
+        r.rto = 64 * HZ;
+    });
+    // 60 s after the last answer, 49.5 s after the first retransmission: 9.5 s of silence, not 10.5.
+    assert_eq!(classify(&almost_idle, CLOCK, FLOOR), Cause::RetransmitTimeout);
+    almost_idle.retrans_age_ms = 49_000;
+    assert_eq!(classify(&almost_idle, CLOCK, FLOOR), Cause::TimeoutAfterIdle);
+    assert_eq!(idle_at_drop(&almost_idle, Cause::TimeoutAfterIdle, CLOCK), FLOOR);
+    // A count that no kernel reaches shifts everything out.
+    almost_idle.retransmits = 255;
+    assert_eq!(idle_at_drop(&almost_idle, Cause::TimeoutAfterIdle, CLOCK), Duration::from_secs(11));
 }
 
 #[test]

@@ -37,9 +37,9 @@ impl Daemon {
         Self::launch(program, hooks, more, true)
     }
 
-    /// The same without a record log, for millions of records.
+    /// The same without a record log, for millions of records, and with the kernel's count of the
+    /// programs' runs.
     pub(crate) fn start_without_log(program: &Path, hooks: &str) -> Result<Self> {
-        // The kernel's count of the programs' runs is compared with its own trace.
         Self::launch(program, hooks, &["--bpf-stats"], false)
     }
 

@@ -6,6 +6,7 @@
 //! It is a program (`harness = false`), so that a guest can run it without cargo.
 
 mod args;
+mod audit;
 mod capture;
 mod case;
 mod daemon;

@@ -42,6 +42,9 @@ pub(crate) enum Family {
     Mapped,
 }
 
+/// An nftables script that leaves nothing of the tests' rules, whether there were any or not.
+const NO_RULES: &str = "add table inet ka; delete table inet ka";
+
 /// Counters of a namespace, from `/proc/net/netstat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Nstat {
@@ -49,6 +52,8 @@ pub(crate) struct Nstat {
     pub(crate) win_probe: u64,
     pub(crate) abort_on_timeout: u64,
     pub(crate) abort_on_memory: u64,
+    /// Acknowledgements that came after a newer segment and were discarded; 0 on kernels that take them.
+    pub(crate) paws_old_ack: u64,
 }
 
 /// The pair.
@@ -158,10 +163,11 @@ impl Net {
         })
     }
 
-    /// Adds nftables rules to the input hook of a side, in a table that [`Self::heal`] removes.
+    /// Puts nftables rules on the input hook of a side in place of those that were there, at once: no
+    /// segment slips through in between. [`Self::heal`] removes them.
     pub(crate) fn filter(&self, side: Side, rules: &[&str]) -> Result<()> {
-        let mut script = String::from(
-            "table inet ka {\n chain input {\n  type filter hook input priority 0; policy accept;\n",
+        let mut script = format!(
+            "{NO_RULES}\ntable inet ka {{\n chain input {{\n  type filter hook input priority 0; policy accept;\n",
         );
         for rule in rules {
             script.push_str("  ");
@@ -180,7 +186,6 @@ impl Net {
     /// on the wire, and neighbour discovery works.
     pub(crate) fn cut(&self) -> Result<()> {
         for side in Side::BOTH {
-            self.heal(side)?;
             self.filter(side, &["meta l4proto tcp drop"])?;
         }
         Ok(())
@@ -188,7 +193,16 @@ impl Net {
 
     /// Removes the rules of [`Self::filter`] and [`Self::cut`] from a side.
     pub(crate) fn heal(&self, side: Side) -> Result<()> {
-        self.nft(side, "add table inet ka; delete table inet ka")
+        self.nft(side, NO_RULES)
+    }
+
+    /// Ends what programs left behind: an orphan would retransmit into the cut path for minutes, and
+    /// show up in another run's namespace that got the same inode.
+    pub(crate) fn clear(&self) -> Result<()> {
+        for side in Side::BOTH {
+            self.command(side, "ss", &["-K", "-t", "-a"])?;
+        }
+        Ok(())
     }
 
     /// The namespace's counters. It is new, so they count from 0.
@@ -208,6 +222,7 @@ pub(crate) fn nstat_here() -> Result<Nstat> {
         win_probe: get("TCPWinProbe")?,
         abort_on_timeout: get("TCPAbortOnTimeout")?,
         abort_on_memory: get("TCPAbortOnMemory")?,
+        paws_old_ack: counters.get("PAWSOldAck").copied().unwrap_or(0),
     })
 }
 

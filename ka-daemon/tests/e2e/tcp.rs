@@ -3,11 +3,12 @@
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Keepalive settings in seconds and probes.
@@ -105,18 +106,28 @@ impl Tcp {
 
     /// Limits the receive window, whatever the buffer holds.
     pub(crate) fn window_clamp(&self, bytes: libc::c_int) -> Result<()> {
-        let size = libc::socklen_t::try_from(size_of_val(&bytes)).context("size of an int")?;
+        self.option(libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes).context("TCP_WINDOW_CLAMP")
+    }
+
+    /// Makes errors of ICMP errors of the socket at once.
+    pub(crate) fn receive_errors(&self) -> Result<()> {
+        self.option(libc::IPPROTO_IP, libc::IP_RECVERR, 1).context("IP_RECVERR")
+    }
+
+    fn option(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
+        let size = libc::socklen_t::try_from(size_of_val(&value)).context("size of an int")?;
         // SAFETY: the value is an int, valid for the length given.
-        let result = unsafe {
-            libc::setsockopt(
-                self.fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_WINDOW_CLAMP,
-                (&raw const bytes).cast(),
-                size,
-            )
-        };
-        ensure!(result == 0, "TCP_WINDOW_CLAMP: {}", std::io::Error::last_os_error());
+        let result = unsafe { libc::setsockopt(self.fd(), level, name, (&raw const value).cast(), size) };
+        ensure!(result == 0, "setsockopt: {}", std::io::Error::last_os_error());
+        Ok(())
+    }
+
+    /// Waits until the socket has an error, and leaves it there.
+    pub(crate) fn wait_error_pending(&self) -> Result<()> {
+        // Errors are always told.
+        let mut polled = [PollFd::new(self.0.as_fd(), PollFlags::empty())];
+        let count = poll(&mut polled, PollTimeout::from(60_000_u16)).context("poll")?;
+        ensure!(count == 1, "expected an error on the socket, none came");
         Ok(())
     }
 

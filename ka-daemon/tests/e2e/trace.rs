@@ -1,8 +1,8 @@
 //! The kernel's own trace of timers, as a witness for runs that it keeps from BPF programs.
 //!
-//! Some kernels run no BPF program while a softirq interrupts certain tasks, and count nothing. Its
+//! Some kernels run no BPF program while a softirq interrupts certain tasks, and count nothing. Their
 //! own tracing of the same tracepoint still sees those timers, so that the difference is evidence,
-//! not an excuse: where nothing is kept back the counts must be equal.
+//! not an excuse: where nothing is kept back, the daemon's counts must equal the kernel's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,58 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::daemon::{Daemon, sum};
+
 const TRACEFS: &str = "/sys/kernel/tracing";
 const EVENT: &str = "events/timer/timer_expire_entry/enable";
 
+/// Timer runs that a daemon was kept from seeing.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// None: not on the tracepoint plan, or the kernel has no event tracing.
+    trace: Option<TimerTrace>,
+    /// What the program had seen before the trace began.
+    before: u64,
+}
+
+impl Kept {
+    /// Begins to compare. The daemon runs with `--bpf-stats`.
+    pub(crate) fn watch(daemon: &Daemon) -> Result<Self> {
+        let before = runs(daemon)?;
+        let trace = match before {
+            None => None,
+            Some(_) => TimerTrace::start()?,
+        };
+        Ok(Self { trace, before: before.unwrap_or(0) })
+    }
+
+    /// How many so far, at least: what the trace has more is never too much, since the program's
+    /// count is read before the trace began and after it was looked at.
+    pub(crate) fn so_far(&self, daemon: &Daemon) -> Result<u64> {
+        let Some(trace) = &self.trace else { return Ok(0) };
+        let traced = trace.count()?;
+        Ok(traced.saturating_sub(runs(daemon)?.unwrap_or(0) - self.before))
+    }
+}
+
+/// Timers that the daemon's program saw; none where the plan in force has no such program.
+fn runs(daemon: &Daemon) -> Result<Option<u64>> {
+    let page = daemon.metrics()?;
+    let program = "program=\"ka_timer_entry\"";
+    let known = page.keys().any(|n| n.starts_with("ka_ebpf_program_runs_total") && n.contains(program));
+    Ok(known.then(|| sum(&page, "ka_ebpf_program_runs_total", &[program])))
+}
+
 /// Counts every timer of the machine from its start to its end.
-pub(crate) struct TimerTrace {
+#[derive(Debug)]
+struct TimerTrace {
     instance: PathBuf,
     mounted: bool,
 }
 
 impl TimerTrace {
     /// None where the kernel has no event tracing.
-    pub(crate) fn start() -> Result<Option<Self>> {
+    fn start() -> Result<Option<Self>> {
         let root = Path::new(TRACEFS);
         let mut mounted = false;
         if !root.join("events").exists() {
@@ -38,9 +78,8 @@ impl TimerTrace {
         Ok(Some(trace))
     }
 
-    /// Stops, and tells how many timers there were.
-    pub(crate) fn stop(&self) -> Result<u64> {
-        fs::write(self.instance.join(EVENT), "0").context("disable the timer event")?;
+    /// How many timers there were.
+    fn count(&self) -> Result<u64> {
         let mut timers = 0;
         let folder = self.instance.join("per_cpu");
         for cpu in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use crate::{
     emit::tell_trouble,
     kernel::{layout, socket_of},
-    run,
+    persist, run,
 };
 
 /// `tcp_keepalive_timer(struct timer_list *)` begins.
@@ -50,7 +50,7 @@ pub(crate) fn ka_fexit_wakeup(ctx: FExitContext) -> i32 {
 pub(crate) fn ka_fentry_write(ctx: FEntryContext) -> i32 {
     if let Some(switches) = run::enabled() {
         let sk = socket_of(ctx.arg(0), layout!(write_timer));
-        run::write_begin(switches, sk, sk);
+        persist::write_begin(switches, sk, sk);
     }
     0
 }
@@ -70,7 +70,7 @@ pub(crate) fn ka_fexit_write(ctx: FExitContext) -> i32 {
 pub(crate) fn ka_fentry_handler(ctx: FEntryContext) -> i32 {
     if let Some(switches) = run::enabled() {
         let sk = ctx.arg(0);
-        run::write_begin(switches, sk, sk);
+        persist::write_begin(switches, sk, sk);
     }
     0
 }
@@ -89,7 +89,7 @@ pub(crate) fn ka_fexit_handler(ctx: FExitContext) -> i32 {
 pub(crate) fn ka_fexit_probe0(ctx: FExitContext) -> i32 {
     if run::enabled().is_some() {
         if let Some(run) = run::current_on(ctx.arg(0)) {
-            run::probe0(run);
+            persist::probe0(run);
         }
     }
     0

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use crate::{
     emit::tell_trouble,
     kernel::{layout, socket_of},
-    run,
+    persist, run,
 };
 
 /// `tcp_keepalive_timer(struct timer_list *)` begins.
@@ -67,7 +67,7 @@ pub(crate) fn ka_kret_wakeup(ctx: RetProbeContext) -> u32 {
 pub(crate) fn ka_kprobe_write(ctx: ProbeContext) -> u32 {
     if let (Some(switches), Some(timer)) = (run::enabled(), ctx.arg::<u64>(0)) {
         let sk = socket_of(timer, layout!(write_timer));
-        run::write_begin(switches, sk, sk);
+        persist::write_begin(switches, sk, sk);
     }
     0
 }
@@ -83,7 +83,7 @@ pub(crate) fn ka_kret_write(_ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub(crate) fn ka_kprobe_handler(ctx: ProbeContext) -> u32 {
     if let (Some(switches), Some(sk)) = (run::enabled(), ctx.arg::<u64>(0)) {
-        run::write_begin(switches, sk, sk);
+        persist::write_begin(switches, sk, sk);
     }
     0
 }
@@ -112,7 +112,7 @@ pub(crate) fn ka_kret_probe0(_ctx: RetProbeContext) -> u32 {
     if let (Some(_), Some(run)) = (run::enabled(), run::current()) {
         if run.timer != 0 && run.in_probe0 != 0 {
             run.in_probe0 = 0;
-            run::probe0(run);
+            persist::probe0(run);
         }
     }
     0

@@ -7,7 +7,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use crate::{
     emit::tell_trouble,
     kernel::{layout, socket_of},
-    run,
+    persist, run,
 };
 
 /// `timer_expire_entry(struct timer_list *, unsigned long baseclk)`
@@ -31,7 +31,7 @@ pub(crate) fn ka_timer_entry(ctx: BtfTracePointContext) -> i32 {
         if layout!(fn_write_timer) != 0 {
             if let Some(switches) = run::enabled() {
                 if switches.write_by_timer != 0 {
-                    run::write_begin(switches, timer, socket_of(timer, layout!(write_timer)));
+                    persist::write_begin(switches, timer, socket_of(timer, layout!(write_timer)));
                 }
             }
         }

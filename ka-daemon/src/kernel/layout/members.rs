@@ -1,7 +1,7 @@
 //! What the programs read, as data: for each field of the layout, where the kernels have it and
 //! which sizes the kernel side can read.
 
-use ka_common::layout::{Field, KernelLayout};
+use ka_common::layout::{Field, HEAD_BYTES, KernelLayout, LIVE_BYTES, SETTINGS_BYTES, SYSCTLS_BYTES};
 
 /// Sizes that the kernel side can read for a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(daddr6, Bytes(16), IPV6, "sock_common"."skc_v6_daddr"),
     wanted!(saddr6, Bytes(16), IPV6, "sock_common"."skc_v6_rcv_saddr"),
     wanted!(dport, Bytes(2), None, "sock_common"."skc_dport"),
-    wanted!(num, Bytes(2), None, "sock_common"."skc_num"),
+    wanted!(sport, Bytes(2), None, "inet_sock"."inet_sport"),
     wanted!(net, Bytes(8), None, "sock_common"."skc_net.net"),
     wanted!(flags, Integer, None, "sock_common"."skc_flags"),
     wanted!(protocol, Integer, None, "sock"."sk_protocol"),
@@ -72,6 +72,7 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(pending, Bytes(1), None, "inet_connection_sock"."icsk_pending"),
     wanted!(retransmits, Integer, None, "inet_connection_sock"."icsk_retransmits"),
     wanted!(probes_out, Bytes(1), None, "inet_connection_sock"."icsk_probes_out"),
+    wanted!(rto, Bytes(4), None, "inet_connection_sock"."icsk_rto"),
     wanted!(user_timeout, Bytes(4), None, "inet_connection_sock"."icsk_user_timeout"),
     wanted!(lrcvtime, Bytes(4), None, "inet_connection_sock"."icsk_ack.lrcvtime"),
     wanted!(rcv_tstamp, Bytes(4), None, "tcp_sock"."rcv_tstamp"),
@@ -105,6 +106,55 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(kernfs_id, Bytes(8), CGROUP, "kernfs_node"."id"),
     wanted!(skb_head, Bytes(8), None, "sk_buff"."head"),
     wanted!(skb_transport_header, Bytes(2), None, "sk_buff"."transport_header"),
+];
+
+/// A stretch of a structure that the kernel side reads at once.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedSpan {
+    /// The field to fill.
+    pub field: fn(&mut KernelLayout) -> &mut Field,
+    /// What it is, for people.
+    pub name: &'static str,
+    /// What lies in it.
+    pub members: &'static [fn(&KernelLayout) -> Field],
+    /// It is shorter than this.
+    pub limit: u32,
+}
+
+/// Every stretch of the layout.
+#[rustfmt::skip]
+pub const SPANS: &[WantedSpan] = &[
+    WantedSpan {
+        field: |layout| &mut layout.head,
+        name: "both ends of a socket",
+        members: &[
+            |l| l.family, |l| l.state, |l| l.daddr, |l| l.saddr, |l| l.daddr6, |l| l.saddr6, |l| l.dport,
+            |l| l.net, |l| l.flags,
+        ],
+        limit: HEAD_BYTES,
+    },
+    WantedSpan {
+        field: |layout| &mut layout.live,
+        name: "the activity of a socket",
+        members: &[
+            |l| l.retransmits, |l| l.probes_out, |l| l.user_timeout, |l| l.lrcvtime,
+            |l| l.rcv_tstamp, |l| l.lsndtime, |l| l.segs_in, |l| l.segs_out, |l| l.mstamp, |l| l.packets_out,
+            |l| l.snd_una, |l| l.snd_nxt, |l| l.snd_wnd, |l| l.write_seq,
+        ],
+        limit: LIVE_BYTES,
+    },
+    WantedSpan {
+        field: |layout| &mut layout.settings,
+        name: "the keepalive settings of a socket",
+        members: &[|l| l.keepidle, |l| l.keepintvl, |l| l.retrans_stamp],
+        limit: SETTINGS_BYTES,
+    },
+    WantedSpan {
+        field: |layout| &mut layout.sysctls,
+        name: "the keepalive settings of a network namespace",
+        members: &[|l| l.net_keepidle, |l| l.net_keepintvl, |l| l.net_keepcnt, |l| l.net_retries2],
+        limit: SYSCTLS_BYTES,
+    },
 ];
 
 /// Every field of the layout that is an enumerator. They move between kernels.

@@ -14,7 +14,9 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError, Member};
 use super::symbols::TimerFunctions;
-use members::{ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, USEC_TS, Wanted, Width};
+use members::{
+    ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, SPANS, USEC_TS, Wanted, WantedSpan, Width,
+};
 
 /// Why the kernel's structures cannot be read.
 #[derive(Debug, Error)]
@@ -77,6 +79,19 @@ pub enum LayoutError {
         /// What it may be.
         wanted: String,
     },
+    /// Members that are read at once lie too far apart.
+    #[error(
+        "this kernel spreads {name} over {bytes} bytes, where less than {limit} can be read: the kernel is newer \
+         than this program; look for a newer ka, or report it with the kernel's release"
+    )]
+    Spread {
+        /// What the members hold.
+        name: &'static str,
+        /// From the first to the end of the last.
+        bytes: u32,
+        /// The first size that does not fit.
+        limit: u32,
+    },
     /// A structure does not begin with the one that it extends.
     #[error(
         "this kernel's struct {strukt} has {member} {offset} bytes from its start, where it must come first; \
@@ -130,6 +145,9 @@ pub fn resolve(btf: &Btf, functions: TimerFunctions) -> Result<(KernelLayout, Ve
     }
     for wanted in ENUMERATORS {
         *(wanted.field)(&mut layout) = enumerator(btf, wanted.name)?;
+    }
+    for wanted in SPANS {
+        *(wanted.field)(&mut layout) = span(&layout, wanted)?;
     }
     layout.usec_ts = usec_ts(btf)?;
     layout.cgroup_tagged = u32::from(layout.cgroup.size != 0 && cgroup_is_tagged(btf)?);
@@ -223,6 +241,21 @@ fn socket_in_alloc(btf: &Btf, id: u32, inode: u32) -> Result<u32, LayoutError> {
         member,
         offset: socket.bit_offset / 8,
     })
+}
+
+/// From the first of its members to the end of the last; it begins at a multiple of eight, so that
+/// members in the copy are aligned as they are in the kernel. Missing members take no place.
+fn span(layout: &KernelLayout, wanted: &WantedSpan) -> Result<Field, LayoutError> {
+    let members = wanted.members.iter().map(|member| member(layout)).filter(|field| field.size != 0);
+    let (first, end) = members.fold((u32::MAX, 0), |(first, end), field| {
+        (first.min(field.offset), end.max(field.offset.saturating_add(field.size)))
+    });
+    let offset = first & !7;
+    let size = end.saturating_sub(offset);
+    if size >= wanted.limit {
+        return Err(LayoutError::Spread { name: wanted.name, bytes: size, limit: wanted.limit });
+    }
+    Ok(Field { offset, size })
 }
 
 fn enumerator(btf: &Btf, name: &'static str) -> Result<u32, LayoutError> {

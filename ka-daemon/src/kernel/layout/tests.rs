@@ -207,3 +207,17 @@ fn a_tagged_control_group_is_told() {
     assert_eq!(degraded.len(), 1, "{degraded:?}");
     assert_eq!(degraded[0].missing, "struct cgroup");
 }
+
+#[test]
+fn what_is_read_at_once_must_lie_together() {
+    let settings = SPANS.iter().find(|wanted| wanted.name == "the keepalive settings of a socket").unwrap();
+    let at = |offset| Field { offset, size: 4 };
+    let mut layout = KernelLayout { keepidle: at(12), keepintvl: at(16), ..KernelLayout::default() };
+    // A member that this kernel does not have takes no place; the start is rounded down to eight.
+    assert_eq!(span(&layout, settings).unwrap(), Field { offset: 8, size: 12 });
+    layout.retrans_stamp = at(8 + 119);
+    assert_eq!(span(&layout, settings).unwrap(), Field { offset: 8, size: 123 });
+    layout.retrans_stamp = at(8 + 124);
+    let error = span(&layout, settings).unwrap_err().to_string();
+    assert!(error.contains("keepalive settings of a socket over 128 bytes"), "{error}");
+}

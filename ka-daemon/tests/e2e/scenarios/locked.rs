@@ -89,9 +89,9 @@ fn local_congestion(case: &Case<'_>) -> Result<Expect> {
 /// Unacknowledged data: keepalive is due and stays silent; it speaks again when the path heals.
 fn data_in_flight(case: &Case<'_>) -> Result<Expect> {
     let pair = case.connect(Family::V4)?;
-    pair.a.keepalive(FAST)?;
     case.net.cut()?;
     pair.a.write(b"x")?;
+    pair.a.keepalive(FAST)?;
     let view = case.wait(Side::A, "a suppressed probe", |v| v.suppressed("data_in_flight") >= 1)?;
     ensure!(view.sent() == 0, "expected no probe, came {}", view.sent());
     for side in Side::BOTH {

@@ -22,6 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("reset_plain", plain),
     on_any("reset_after_close", after_close),
     on_any("aborted_by_ss", aborted),
+    on_any("aborted_with_an_error_unread", with_an_error),
     on_any("orphan_reset", orphan),
 ];
 
@@ -71,9 +72,8 @@ fn write_after_probe(case: &Case<'_>) -> Result<Expect> {
     pair.a.keepalive(Keepalive { idle: 1, interval: 600, count: 3 })?;
     case.wait(Side::A, "a probe", |v| v.sent() == 1)?;
     std::thread::sleep(Duration::from_secs(4));
-    case.net.heal(Side::A)?;
-    case.net.heal(Side::B)?;
     case.net.filter(Side::B, FORGET)?;
+    case.net.heal(Side::A)?;
     pair.a.write(b"x")?;
     let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
     let view = if view.unanswered() == 1 {
@@ -151,6 +151,24 @@ fn aborted(case: &Case<'_>) -> Result<Expect> {
     Ok(Expect::drops(&["aborted/none"]))
 }
 
+/// ICMP's error on a socket that asked for such errors; its program closes with a reset, and never looks.
+fn with_an_error(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.a.receive_errors()?;
+    pair.a.keepalive(PATIENT)?;
+    case.wait(Side::A, "an answered probe", |v| v.answered() >= 1)?;
+    case.net.filter(Side::B, &["meta l4proto tcp reject with icmp type host-unreachable"])?;
+    // ICMP about a probe is out of the window and ignored; about data it counts.
+    pair.a.write(b"x")?;
+    pair.a.wait_error_pending()?;
+    case.abort(pair.a)?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    let error = format!("\"sk_err\":{},", libc::EHOSTUNREACH);
+    let told = view.text().filter(|line| line.contains("\"kind\":\"dropped\"")).all(|l| l.contains(&error));
+    ensure!(told, "expected {error} in the record of the drop");
+    Ok(Expect::drops(&["other/none"]))
+}
+
 /// Closed by its program with data under way, then reset.
 fn orphan(case: &Case<'_>) -> Result<Expect> {
     let pair = case.connect(Family::V4)?;
@@ -159,9 +177,8 @@ fn orphan(case: &Case<'_>) -> Result<Expect> {
     case.wait(Side::A, "a probe", |v| v.sent() >= 1)?;
     pair.a.write(b"x")?;
     case.close(pair.a)?;
-    case.net.heal(Side::A)?;
-    case.net.heal(Side::B)?;
     case.net.filter(Side::B, FORGET)?;
+    case.net.heal(Side::A)?;
     case.wait(Side::A, "the end", |v| !v.ended().is_empty())?;
     Ok(Expect::ended(&["orphan_reset"]).resets(&["other"]))
 }
