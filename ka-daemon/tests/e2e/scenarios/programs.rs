@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,9 @@ fn go(case: &Case<'_>) -> Result<Expect> {
 /// nginx probes its idle client every second, and drops it when the path is cut.
 fn nginx(case: &Case<'_>) -> Result<Expect> {
     let folder = std::env::temp_dir().join(format!("ka-e2e-nginx-{}", std::process::id()));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("folder of nginx")?;
+    }
     fs::create_dir_all(&folder).context("folder of nginx")?;
     let path = folder.display();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -90,7 +94,12 @@ fn nginx(case: &Case<'_>) -> Result<Expect> {
         .arg(&file)
         .stdin(Stdio::null());
     let server = Running { child: case.net.spawn(Side::B, &mut command)?, stdout: None };
-    let client = connect_patiently(case)?;
+    // nginx sets the options of its listener after it listens: an earlier connection misses them. It
+    // writes its number once all is set.
+    wait_written(&folder.join("pid"))?;
+    let client = case.socket(Side::A, Family::V4)?;
+    let address = SocketAddr::new(Net::address(Side::B, Family::V4), 8080);
+    client.raw().connect(&address.into()).context("nginx takes no connection")?;
     let view = case.wait(Side::B, "two answered probes", |v| v.answered() >= 2)?;
     let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds, r.keepcnt));
     ensure!(first == Some((Some(1.0), Some(1.0), Some(3))), "expected nginx's 1/1/3, came {first:?}");
@@ -101,16 +110,11 @@ fn nginx(case: &Case<'_>) -> Result<Expect> {
     Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
 }
 
-fn connect_patiently(case: &Case<'_>) -> Result<crate::tcp::Tcp> {
-    let address = SocketAddr::new(Net::address(Side::B, Family::V4), 8080);
+fn wait_written(file: &Path) -> Result<()> {
     let deadline = Instant::now() + Duration::from_mins(1);
-    loop {
-        let client = case.socket(Side::A, Family::V4)?;
-        match client.raw().connect(&address.into()) {
-            Ok(()) => return Ok(client),
-            Err(e) => ensure!(Instant::now() < deadline, "nginx takes no connection: {e}"),
-        }
-        case.close(client)?;
-        std::thread::sleep(Duration::from_millis(100));
+    while fs::metadata(file).map_or(0, |file| file.len()) == 0 {
+        ensure!(Instant::now() < deadline, "nginx did not write {}", file.display());
+        std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(())
 }
