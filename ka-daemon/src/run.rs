@@ -26,8 +26,12 @@ use crate::metrics::{Build, Observed, Page, PageError};
 use crate::status::KernelSide;
 use crate::table::{Clock, Limits, Snapshot, SocketTable};
 
+/// Time for requests in progress.
+const SERVER_LIMIT: Duration = Duration::from_millis(1500);
+/// Time for the kernel to detach. Where it takes longer it goes on as the process ends.
+const DETACH_LIMIT: Duration = Duration::from_millis(1500);
 /// Time for the owner to take what still waits.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+const DRAIN_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Why the daemon could not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +63,17 @@ pub enum RunError {
 pub trait KernelStatus: Send + Sync + 'static {
     /// What is attached and how it fares.
     fn status(&self) -> KernelSide;
+    /// Detaches everything. Blocks for as long as the kernel takes: it waits for every processor.
+    fn detach(&self);
 }
 
 impl KernelStatus for KernelHooks {
     fn status(&self) -> KernelSide {
         Self::status(self)
+    }
+
+    fn detach(&self) {
+        Self::detach_all(self);
     }
 }
 
@@ -75,7 +85,7 @@ pub struct Parts<S> {
     pub listener: TcpListener,
     /// Where records come from.
     pub source: S,
-    /// What is attached; dropped, and thereby detached, before the last records are read.
+    /// What is attached; detached before the last records are read.
     pub kernel: Arc<dyn KernelStatus>,
     /// Where each record is written.
     pub log: Option<RecordLog>,
@@ -148,7 +158,7 @@ pub async fn run<S: RecordSource + Send + 'static>(
     };
     let table = SocketTable::new(Clock::new(status.hz), limits);
     let (owner, reader) = Owner::new(Pump::new(table, log), source);
-    let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel });
+    let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel: Arc::clone(&kernel) });
     let page = Page::new(Arc::clone(&observed), Build::THIS)?;
     let health = Health::starting();
     let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
@@ -173,17 +183,20 @@ pub async fn run<S: RecordSource + Send + 'static>(
     };
     let why = ended_early.as_ref().map_or_else(|| "stopping".to_owned(), ToString::to_string);
     health.set(Readiness::NotReady(why));
-    // The server holds the last reference to the kernel side: once it is gone, so are the hooks.
     drop(stop_server);
     if !server.is_finished() {
-        finish(&mut server, "serving HTTP").await;
+        in_time("serving HTTP", SERVER_LIMIT, server).await;
     }
+    // On a thread of its own: a worker that waits for the kernel would hold up the tasks queued on it.
+    let detach = tokio::task::spawn_blocking(move || kernel.detach());
+    let detached = in_time("detaching", DETACH_LIMIT, detach).await;
     drop(stop_owner);
     match ended_early {
         Some(error) => Err(error),
         None => match tokio::time::timeout(DRAIN_LIMIT, owner).await {
             Ok(Ok(Ok(()))) => {
-                tracing::info!("stopped; everything is detached");
+                let told = if detached { "everything is detached" } else { "the kernel still detaches" };
+                tracing::info!("stopped; {told}");
                 Ok(())
             }
             Ok(result) => Err(RunError::Owner(reason(result))),
@@ -192,12 +205,14 @@ pub async fn run<S: RecordSource + Send + 'static>(
     }
 }
 
-async fn finish(task: &mut JoinHandle<()>, what: &str) {
-    match tokio::time::timeout(DRAIN_LIMIT, task).await {
-        Ok(Ok(())) => {}
+/// Whether a task ended well within a time.
+async fn in_time(what: &str, limit: Duration, task: JoinHandle<()>) -> bool {
+    match tokio::time::timeout(limit, task).await {
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => tracing::error!(%error, "{what} failed while it stopped"),
-        Err(_) => tracing::warn!("{what} did not stop in time"),
+        Err(_) => tracing::warn!("{what} did not end in time"),
     }
+    false
 }
 
 fn reason(result: Result<io::Result<()>, JoinError>) -> String {

@@ -241,6 +241,15 @@ impl KernelHooks {
         }
     }
 
+    /// Detaches everything; what was emitted can still be read.
+    pub fn detach_all(&self) {
+        for i in self.attached.keys() {
+            if let Some(program) = self.lock().program_mut(TABLE[*i].program) {
+                unload(program, TABLE[*i].kind);
+            }
+        }
+    }
+
     fn switches(&self) -> Switches {
         let plan = |intent: Intent| {
             self.intents.iter().find(|status| status.intent == intent).and_then(|status| status.plan)

@@ -15,7 +15,8 @@ End-to-end tests of ka-daemon: real sockets in network namespaces of their own. 
   --load            the load test instead of the scenarios
   --daemon PATH     the daemon to test (default: $KA_DAEMON)
 
-$KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.";
+$KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.
+$KA_E2E_EMULATED: the machine is emulated; times are told and not judged.";
 
 /// What to do.
 #[derive(Debug)]

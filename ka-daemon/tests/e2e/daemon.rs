@@ -188,7 +188,10 @@ impl Daemon {
         };
         let took = begin.elapsed();
         ensure!(status.success(), "{status} after SIGTERM, expected exit code 0\n{}", self.stderr());
-        ensure!(took < Duration::from_secs(5), "ended {took:?} after SIGTERM, expected less than 5 s");
+        // An emulated machine may take seconds for each program that it detaches.
+        if std::env::var_os("KA_E2E_EMULATED").is_none() {
+            ensure!(took < Duration::from_secs(5), "ended {took:?} after SIGTERM, expected less than 5 s");
+        }
         // The kernel frees programs after a grace period.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {

@@ -63,6 +63,8 @@ impl KernelStatus for FakeKernel {
     fn status(&self) -> KernelSide {
         kernel_side(self.0)
     }
+
+    fn detach(&self) {}
 }
 
 /// A source that a test feeds; it fails once its sender is gone.

@@ -41,7 +41,7 @@ dmesg -n 1
 while read -r plan <&3; do
     dmesg -c >/dev/null
     echo "@@KA BEGIN $plan $(uname -r)"
-    KA_DAEMON=/ka/ka-daemon KA_E2E_TOOLS=/ka/programs \
+    KA_DAEMON=/ka/ka-daemon KA_E2E_TOOLS=/ka/programs KA_E2E_EMULATED=1 \
         /ka/e2e --hooks "$plan" --jobs 8 ${filter:+--filter "$filter"} </dev/null 2>&1 3<&-
     status=$?
     echo
