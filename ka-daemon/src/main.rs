@@ -20,8 +20,16 @@ fn main() -> ExitCode {
             .map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("ka-daemon: {error:#}");
+        eprintln!("ka-daemon: {}", told(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// The error and its causes, each once: many an error tells its cause itself.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
     })
 }
 

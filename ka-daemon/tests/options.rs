@@ -69,6 +69,7 @@ fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
         said.contains(&format!("cannot listen on {address}, the value of --web.listen-address")),
         "{said}"
     );
+    assert_eq!(said.matches("Address already in use").count(), 1, "each cause is told once: {said}");
     assert_eq!(output.status.code(), Some(1));
 
     let output = daemon(&["--record-log", "/nowhere/at/all"]);
