@@ -12,16 +12,6 @@ pub struct Field {
     pub size: u32,
 }
 
-/// A bit field of one bit, as the byte that holds it and a mask.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bit {
-    /// Bytes from the start.
-    pub offset: u32,
-    /// The bit in that byte; 0: this kernel does not have the member.
-    pub mask: u32,
-}
-
 /// A stretch of [`KernelLayout::head`] is shorter than this; a power of two, as the others are.
 pub const HEAD_BYTES: u32 = 128;
 /// A stretch of [`KernelLayout::live`] is shorter than this.
@@ -75,8 +65,6 @@ pub struct KernelLayout {
     pub retransmits: Field,
     /// `inet_connection_sock.icsk_probes_out`
     pub probes_out: Field,
-    /// `inet_connection_sock.icsk_rto`
-    pub rto: Field,
     /// `inet_connection_sock.icsk_user_timeout`
     pub user_timeout: Field,
     /// `inet_connection_sock.icsk_ack.lrcvtime`
@@ -103,16 +91,14 @@ pub struct KernelLayout {
     pub write_seq: Field,
     /// `tcp_sock.rcv_nxt`
     pub rcv_nxt: Field,
-    /// `tcp_sock.retrans_stamp`
-    pub retrans_stamp: Field,
+    /// `tcp_sock.first_tx_mstamp`, in µs of `CLOCK_MONOTONIC`
+    pub first_tx: Field,
     /// `tcp_sock.keepalive_time`
     pub keepidle: Field,
     /// `tcp_sock.keepalive_intvl`
     pub keepintvl: Field,
     /// `tcp_sock.keepalive_probes`
     pub keepcnt: Field,
-    /// `tcp_sock.tcp_usec_ts`; optional (6.7 on): `retrans_stamp` is in µs where it is set
-    pub usec_ts: Bit,
     /// The keepalive timer: `inet_connection_sock.icsk_keepalive_timer`, else `sock.sk_timer`
     pub keepalive_timer: Field,
     /// The write timer: `sock.tcp_retransmit_timer`, else
@@ -145,7 +131,7 @@ pub struct KernelLayout {
     pub head: Field,
     /// The stretch of `inet_connection_sock` and `tcp_sock` with what moves as segments come and go.
     pub live: Field,
-    /// The stretch of `tcp_sock` with `keepidle`, `keepintvl` and `retrans_stamp`.
+    /// The stretch of `tcp_sock` with `keepidle` and `keepintvl`.
     pub settings: Field,
     /// The stretch of `net` with the sysctls.
     pub sysctls: Field,

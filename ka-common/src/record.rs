@@ -59,8 +59,8 @@ pub struct Record {
     pub received_age: u32,
     /// Jiffies since data was last sent, retransmissions included (`lsndtime`).
     pub sent_age: u32,
-    /// ms since the first retransmission of what is unacknowledged; 0: nothing was retransmitted.
-    pub retrans_age_ms: u32,
+    /// ms since what was last in flight began to be sent (`first_tx_mstamp`); where `sk_err` is.
+    pub flight_age_ms: u32,
     /// Segments in flight (`packets_out`).
     pub packets_out: u32,
     /// Bytes sent and not acknowledged.
@@ -103,9 +103,8 @@ pub struct Record {
     pub retries2: u8,
     /// What the write timer waited for when the run began (`icsk_pending`).
     pub pending: u8,
-    /// The retransmission timeout now, in jiffies: doubled by each retransmission in a row; where
-    /// `sk_err` is.
-    pub rto: u32,
+    /// Explicit padding; 0.
+    pub reserved: u32,
 }
 
 impl Record {
@@ -193,4 +192,4 @@ const _: () = assert!(offset_of!(Record, netns) == 96);
 const _: () = assert!(offset_of!(Record, count) == 168);
 const _: () = assert!(offset_of!(Record, local_port) == 180);
 const _: () = assert!(offset_of!(Record, kind) == 188);
-const _: () = assert!(offset_of!(Record, rto) == 196);
+const _: () = assert!(offset_of!(Record, reserved) == 196);

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::Path;
 
 use ka_daemon::kernel::btf::{Btf, Kind, Type};
-use ka_daemon::kernel::layout::members::{ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, USEC_TS};
+use ka_daemon::kernel::layout::members::{ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -24,7 +24,7 @@ fn main() -> Result<()> {
     let btf = Btf::read(Path::new(&from))?;
     let mut cut = Cut { btf: &btf, kept: BTreeMap::new() };
     let places = MEMBERS.iter().flat_map(|wanted| wanted.places);
-    for (structure, path) in places.chain(SOCKET_CHAIN).chain([&SOCKET_IN_ALLOC, &USEC_TS]) {
+    for (structure, path) in places.chain(SOCKET_CHAIN).chain([&SOCKET_IN_ALLOC]) {
         if let Some(id) = btf.structure(structure) {
             cut.keep_type(id)?;
             cut.keep_path(id, path)?;

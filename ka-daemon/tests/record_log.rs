@@ -129,7 +129,7 @@ fn a_line_holds_every_fact_in_the_units_that_people_read() {
         "keepidle_seconds": 15.0, "keepintvl_seconds": 75.0, "keepcnt": 9,
         "raw_keepidle_seconds": 15.0, "raw_keepintvl_seconds": 0.0, "raw_keepcnt": 0,
         "user_timeout_ms": 0, "acked_age_seconds": 1.0, "received_age_seconds": 2.0,
-        "sent_age_seconds": 0.5, "retrans_age_ms": 0, "rto_ms": 0, "packets_out": 0, "unacked": 0, "unsent": 0,
+        "sent_age_seconds": 0.5, "flight_age_ms": 0, "packets_out": 0, "unacked": 0, "unsent": 0,
         "snd_wnd": 65_535, "segs_in": 0, "segs_out": 0, "probes_out": 1, "retransmits": 0,
         "retries2": 15, "sk_err": 0, "sk_err_soft": 0,
     });

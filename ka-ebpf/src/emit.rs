@@ -5,7 +5,7 @@ use aya_log_ebpf::warn;
 use ka_common::{Counters, Kind, Record, Timer, kind::KIND_SLOTS};
 
 use crate::{
-    kernel::{self, bit, flag, layout, member, sized},
+    kernel::{self, flag, layout, member, sized},
     maps::{COUNTERS, KA_CONFIG, RECORDS},
     tracked::{self, Identity, Tracked},
     view::View,
@@ -201,7 +201,6 @@ fn fill(record: &mut Record, view: &View, who: &Identity, event: &Event) {
     record.acked_age = jiffies.wrapping_sub(view.rcv_tstamp());
     record.received_age = jiffies.wrapping_sub(view.lrcvtime());
     record.sent_age = jiffies.wrapping_sub(view.lsndtime());
-    record.retrans_age_ms = retrans_age_ms(view, event.time_ns);
     record.packets_out = queue.packets_out;
     record.unacked = queue.unacked;
     record.unsent = queue.unsent;
@@ -229,21 +228,17 @@ fn fill(record: &mut Record, view: &View, who: &Identity, event: &Event) {
     let ends = matches!(event.kind, Kind::ResetReceived | Kind::Dropped | Kind::Closed);
     record.sk_err = if ends { sized(view.sk, layout!(err)) as i32 } else { 0 };
     record.sk_err_soft = if ends { sized(view.sk, layout!(err_soft)) as i32 } else { 0 };
-    record.rto = if ends { member(view.sk, layout!(rto.offset)) } else { 0 };
+    record.flight_age_ms = if ends { flight_age_ms(view.sk, event.time_ns) } else { 0 };
+    record.reserved = 0;
 }
 
-/// ms since the first retransmission. The stamp is in the unit of this socket's TCP timestamps.
+/// ms since what was last in flight began to be sent; a retransmission does not move it.
 #[inline(always)]
-fn retrans_age_ms(view: &View, now_ns: u64) -> u32 {
-    let stamp = view.retrans_stamp();
-    if stamp == 0 {
-        return 0;
-    }
-    if bit(view.sk, layout!(usec_ts)) {
-        ((now_ns / 1_000) as u32).wrapping_sub(stamp) / 1_000
-    } else {
-        ((now_ns / 1_000_000) as u32).wrapping_sub(stamp)
-    }
+fn flight_age_ms(sk: u64, now_ns: u64) -> u32 {
+    let first_tx: u64 = member(sk, layout!(first_tx.offset));
+    let age_us = (now_ns / 1_000).wrapping_sub(first_tx) as i64;
+    // A paced segment may be stamped with a moment to come.
+    if age_us > 0 { (age_us / 1_000) as u32 } else { 0 }
 }
 
 #[inline(always)]

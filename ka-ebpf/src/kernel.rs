@@ -7,7 +7,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::helpers::generated;
-use ka_common::{Field, layout::Bit};
+use ka_common::Field;
 
 /// TCP states past the handshake carry a connection that can be dropped.
 pub(crate) const SYN_SENT: u8 = 2;
@@ -66,12 +66,6 @@ pub(crate) fn sized(base: u64, field: Field) -> u64 {
         );
     }
     value
-}
-
-/// Reads one bit.
-#[inline(always)]
-pub(crate) fn bit(base: u64, bit: Bit) -> bool {
-    bit.mask != 0 && u32::from(member::<u8>(base, bit.offset)) & bit.mask != 0
 }
 
 /// The socket that a timer belongs to.

@@ -258,13 +258,6 @@ impl View {
         self.keepcnt as u32
     }
 
-    /// Of a complete reading: when the first retransmission was sent, in the unit of this socket's
-    /// TCP timestamps.
-    #[inline(always)]
-    pub(crate) fn retrans_stamp(&self) -> u32 {
-        get!(self.settings.retrans_stamp)
-    }
-
     /// Of a complete reading: a setting of the network namespace.
     #[inline(always)]
     pub(crate) fn sysctl(&self, field: Field) -> u32 {

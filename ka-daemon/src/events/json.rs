@@ -42,8 +42,7 @@ pub struct Line {
     acked_age_seconds: f64,
     received_age_seconds: f64,
     sent_age_seconds: f64,
-    retrans_age_ms: u32,
-    rto_ms: u64,
+    flight_age_ms: u32,
     packets_out: u32,
     unacked: u32,
     unsent: u32,
@@ -110,8 +109,7 @@ impl Line {
             acked_age_seconds: age(record.acked_age),
             received_age_seconds: age(record.received_age),
             sent_age_seconds: age(record.sent_age),
-            retrans_age_ms: record.retrans_age_ms,
-            rto_ms: millis(clock.duration(record.rto)),
+            flight_age_ms: record.flight_age_ms,
             packets_out: record.packets_out,
             unacked: record.unacked,
             unsent: record.unsent,
@@ -151,10 +149,6 @@ impl Facts {
             Outcome::Sent { .. } | Outcome::Duplicate | Outcome::Undecodable => Self::None {},
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn micros(time: Duration) -> u64 {

@@ -140,7 +140,7 @@ fn by_reset(record: &Record, clock: Clock, floor: Duration) -> Cause {
         Cause::ResetByProbe
     } else if in_flight
         && silence_before_send(record, clock) >= floor
-        && first_send_age(record, clock) < floor
+        && first_send_age(record) < floor
     {
         Cause::ResetAfterIdle
     } else if !in_flight && record.unsent == 0 && data_idle(record, clock) >= floor {
@@ -166,24 +166,15 @@ fn data_idle(record: &Record, clock: Clock) -> Duration {
     clock.age(record.received_age).min(clock.age(record.sent_age))
 }
 
-/// Time since what is unacknowledged was first sent. A retransmission moves the kernel's time of
-/// the last sending, so what is left is the time of the first retransmission, and the timeout that
-/// went before it.
-fn first_send_age(record: &Record, clock: Clock) -> Duration {
-    match record.retrans_age_ms {
-        0 => clock.age(record.sent_age),
-        ms => Duration::from_millis(ms.into()) + first_timeout(record, clock),
-    }
-}
-
-/// The timeout before the first retransmission: each in a row doubled it. At most what it was: the
-/// kernel stops doubling at 120 s.
-fn first_timeout(record: &Record, clock: Clock) -> Duration {
-    clock.duration(record.rto.checked_shr(record.retransmits.into()).unwrap_or(0))
+/// Time since the flight began that ended unacknowledged. The kernel starts it with the first segment
+/// sent while nothing was out, moves it to the sending of what is acknowledged, and leaves it alone
+/// when it sends again.
+const fn first_send_age(record: &Record) -> Duration {
+    Duration::from_millis(record.flight_age_ms as u64)
 }
 
 /// How long nothing had been heard when what is unacknowledged was first sent; 0 when something
 /// was heard since.
 fn silence_before_send(record: &Record, clock: Clock) -> Duration {
-    heard_age(record, clock).saturating_sub(first_send_age(record, clock))
+    heard_age(record, clock).saturating_sub(first_send_age(record))
 }

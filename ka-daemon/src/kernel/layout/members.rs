@@ -36,9 +36,6 @@ pub struct WantedEnumerator {
     pub name: &'static str,
 }
 
-/// The bit that says that `retrans_stamp` is in µs (6.7 on).
-pub const USEC_TS: (&str, &str) = ("tcp_sock", "tcp_usec_ts");
-
 const IPV6: Option<&str> = Some("addresses of IPv6 connections");
 const CGROUP: Option<&str> = Some("owners by control group");
 
@@ -72,7 +69,6 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(pending, Bytes(1), None, "inet_connection_sock"."icsk_pending"),
     wanted!(retransmits, Integer, None, "inet_connection_sock"."icsk_retransmits"),
     wanted!(probes_out, Bytes(1), None, "inet_connection_sock"."icsk_probes_out"),
-    wanted!(rto, Bytes(4), None, "inet_connection_sock"."icsk_rto"),
     wanted!(user_timeout, Bytes(4), None, "inet_connection_sock"."icsk_user_timeout"),
     wanted!(lrcvtime, Bytes(4), None, "inet_connection_sock"."icsk_ack.lrcvtime"),
     wanted!(rcv_tstamp, Bytes(4), None, "tcp_sock"."rcv_tstamp"),
@@ -86,7 +82,7 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(snd_wnd, Bytes(4), None, "tcp_sock"."snd_wnd"),
     wanted!(write_seq, Bytes(4), None, "tcp_sock"."write_seq"),
     wanted!(rcv_nxt, Bytes(4), None, "tcp_sock"."rcv_nxt"),
-    wanted!(retrans_stamp, Bytes(4), None, "tcp_sock"."retrans_stamp"),
+    wanted!(first_tx, Bytes(8), None, "tcp_sock"."first_tx_mstamp"),
     wanted!(keepidle, Bytes(4), None, "tcp_sock"."keepalive_time"),
     wanted!(keepintvl, Bytes(4), None, "tcp_sock"."keepalive_intvl"),
     wanted!(keepcnt, Integer, None, "tcp_sock"."keepalive_probes"),
@@ -146,7 +142,7 @@ pub const SPANS: &[WantedSpan] = &[
     WantedSpan {
         field: |layout| &mut layout.settings,
         name: "the keepalive settings of a socket",
-        members: &[|l| l.keepidle, |l| l.keepintvl, |l| l.retrans_stamp],
+        members: &[|l| l.keepidle, |l| l.keepintvl],
         limit: SETTINGS_BYTES,
     },
     WantedSpan {

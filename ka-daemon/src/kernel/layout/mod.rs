@@ -8,14 +8,14 @@ pub mod members;
 #[cfg(test)]
 mod tests;
 
-use ka_common::layout::{Bit, Field, KernelLayout};
+use ka_common::layout::{Field, KernelLayout};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError, Member};
 use super::symbols::TimerFunctions;
 use members::{
-    ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, SPANS, USEC_TS, Wanted, WantedSpan, Width,
+    ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, SPANS, Wanted, WantedSpan, Width,
 };
 
 /// Why the kernel's structures cannot be read.
@@ -125,8 +125,6 @@ pub struct Degraded {
 /// Finds everything in [`KernelLayout`]. Optional members that are missing are zero in it and told
 /// as [`Degraded`].
 ///
-/// `tcp_sock.tcp_usec_ts` is no loss where it is missing: there `retrans_stamp` is always in ms.
-///
 /// # Errors
 /// Something required is missing or is not what the programs can read, or the file is damaged.
 pub fn resolve(btf: &Btf, functions: TimerFunctions) -> Result<(KernelLayout, Vec<Degraded>), LayoutError> {
@@ -149,7 +147,6 @@ pub fn resolve(btf: &Btf, functions: TimerFunctions) -> Result<(KernelLayout, Ve
     for wanted in SPANS {
         *(wanted.field)(&mut layout) = span(&layout, wanted)?;
     }
-    layout.usec_ts = usec_ts(btf)?;
     layout.cgroup_tagged = u32::from(layout.cgroup.size != 0 && cgroup_is_tagged(btf)?);
     Ok((layout, degraded))
 }
@@ -261,20 +258,6 @@ fn span(layout: &KernelLayout, wanted: &WantedSpan) -> Result<Field, LayoutError
 fn enumerator(btf: &Btf, name: &'static str) -> Result<u32, LayoutError> {
     let value = btf.enumerator(name).ok_or(LayoutError::MissingEnumerator { name })?;
     u32::try_from(value).map_err(|_| LayoutError::EnumeratorValue { name, value })
-}
-
-/// A bit field of one bit as byte and mask; bits count from the lowest on little-endian machines.
-fn usec_ts(btf: &Btf) -> Result<Bit, LayoutError> {
-    let (strukt, member) = USEC_TS;
-    let Some(found) = btf.member(structure(btf, strukt)?, member)? else {
-        return Ok(Bit::default());
-    };
-    if found.bits != 1 {
-        let bits = if found.bits == 0 { "whole bytes".to_owned() } else { format!("{} bits", found.bits) };
-        return Err(LayoutError::Shape { strukt, member, found: bits, wanted: "1 bit".to_owned() });
-    }
-    let offset = u32::try_from(found.bit_offset / 8).map_err(|_| BtfError::TooLarge { id: found.type_id })?;
-    Ok(Bit { offset, mask: 1 << (found.bit_offset % 8) })
 }
 
 /// Up to 5.14 a socket's control group shares a word with `net_cls` and `net_prio`, and bit 0 tells

@@ -20,6 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("user_timeout_with_data", user_timeout_data),
     on_any("user_timeout_zero_window", user_timeout_window),
     on_any("retransmit_timeout", retransmit),
+    on_any("retransmit_timeout_patient", patient),
     on_any("timeout_after_idle", after_idle),
     on_any("zero_window_timeout", window),
     on_any("connect_timeout", connect),
@@ -96,6 +97,13 @@ fn retransmit(case: &Case<'_>) -> Result<Expect> {
     pair.a.write(&[b'x'; 1000])?;
     case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
     Ok(Expect::drops(&["retransmit_timeout/retransmit"]))
+}
+
+/// The kernel waits longer than the floor before it sends again, twice where it begins with a tail loss
+/// probe: time in flight is no silence.
+fn patient(case: &Case<'_>) -> Result<Expect> {
+    case.net.ip(Side::A, "route replace 10.77.0.0/24 dev ka-a rto_min lock 2500ms")?;
+    retransmit(case)
 }
 
 /// The first data after a silence of more than the floor (2 s in these tests).
