@@ -138,10 +138,7 @@ fn by_reset(record: &Record, clock: Clock, floor: Duration) -> Cause {
         Cause::ResetAfterClose
     } else if record.flags & Record::PROBE_OUT != 0 && !in_flight {
         Cause::ResetByProbe
-    } else if in_flight
-        && silence_before_send(record, clock) >= floor
-        && first_send_age(record) < floor
-    {
+    } else if in_flight && silence_before_send(record, clock) >= floor && first_send_age(record) < floor {
         Cause::ResetAfterIdle
     } else if !in_flight && record.unsent == 0 && data_idle(record, clock) >= floor {
         Cause::ResetWhileIdle

@@ -178,16 +178,21 @@ impl Daemon {
         ensure!(!programs.is_empty(), "the daemon holds no BPF program");
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
         let begin = Instant::now();
+        let mut slow = None;
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).context("SIGTERM")?;
         let status = loop {
             if let Some(status) = self.exited()? {
                 break status;
             }
             ensure!(begin.elapsed() < Duration::from_secs(30), "still there 30 s after SIGTERM");
+            if begin.elapsed() > SLOW_STOP && slow.is_none() {
+                slow = Some(self.threads());
+            }
             std::thread::sleep(Duration::from_millis(20));
         };
         let took = begin.elapsed();
-        ensure!(status.success(), "{status} after SIGTERM, expected exit code 0\n{}", self.stderr());
+        let slow = slow.unwrap_or_default();
+        ensure!(status.success(), "{status} after SIGTERM, expected exit code 0\n{}{slow}", self.stderr());
         // An emulated machine may take seconds for each program that it detaches.
         if std::env::var_os("KA_E2E_EMULATED").is_none() {
             ensure!(took < Duration::from_secs(5), "ended {took:?} after SIGTERM, expected less than 5 s");
@@ -202,6 +207,22 @@ impl Daemon {
             ensure!(Instant::now() < deadline, "BPF programs left behind: {left:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+/// A daemon that takes longer to stop is looked into.
+const SLOW_STOP: Duration = Duration::from_millis(2500);
+
+impl Daemon {
+    /// What each of its threads waits for in the kernel, for the report of a failure.
+    fn threads(&self) -> String {
+        let mut told = String::new();
+        let folder = format!("/proc/{}/task", self.pid);
+        for thread in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+            told += &format!("thread {} syscall {}{}", read("comm"), read("syscall"), read("stack"));
+        }
+        told
     }
 }
 

@@ -14,9 +14,7 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError, Member};
 use super::symbols::TimerFunctions;
-use members::{
-    ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, SPANS, Wanted, WantedSpan, Width,
-};
+use members::{ENUMERATORS, MEMBERS, SOCKET_CHAIN, SOCKET_IN_ALLOC, SPANS, Wanted, WantedSpan, Width};
 
 /// Why the kernel's structures cannot be read.
 #[derive(Debug, Error)]

@@ -82,7 +82,8 @@ fn local_congestion(case: &Case<'_>) -> Result<Expect> {
     ensure!(view.drops().is_empty(), "expected no drop, came {:?}", view.drops());
     case.net.tc(Side::A, &format!("qdisc del dev {device} root"))?;
     let view = case.wait(Side::A, "two answered probes", |v| v.answered() >= 2)?;
-    ensure!(view.unanswered() == 0, "expected no unanswered probe, came {}", view.unanswered());
+    // What the queue takes while it is being removed goes with it.
+    ensure!(view.unanswered() <= 1, "expected one lost probe at most, came {}", view.unanswered());
     Ok(Expect::nothing())
 }
 
