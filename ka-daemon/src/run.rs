@@ -30,8 +30,9 @@ use crate::table::{Clock, Limits, Snapshot, SocketTable};
 const SERVER_LIMIT: Duration = Duration::from_millis(1500);
 /// Time for the kernel to detach. Where it takes longer it goes on as the process ends.
 const DETACH_LIMIT: Duration = Duration::from_millis(1500);
-/// Time for the owner to take what still waits.
-const DRAIN_LIMIT: Duration = Duration::from_millis(1500);
+/// Time for the owner to take what still waits. It needs milliseconds; a machine too busy to give it those
+/// gets more time rather than a failure, and the records.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the daemon could not start, or ended before it was asked to.
 #[derive(Debug, thiserror::Error)]

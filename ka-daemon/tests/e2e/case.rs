@@ -101,6 +101,17 @@ impl<'a> Case<'a> {
         self.env.daemon.view(&[self.inode(side)])
     }
 
+    /// Checks that no probe of a side stayed without an answer, where both ends probe. They may cross:
+    /// an answer that one with a newer timestamp overtakes is old, and the kernel discards and counts it.
+    pub(crate) fn all_answered(&self, side: Side, view: &View) -> Result<()> {
+        let (unanswered, discarded) = (view.unanswered(), self.net.nstat(side)?.paws_old_ack);
+        ensure!(
+            unanswered <= discarded,
+            "expected every probe answered, came {unanswered} unanswered, where the kernel discarded {discarded} answers"
+        );
+        Ok(())
+    }
+
     pub(crate) fn inode(&self, side: Side) -> u64 {
         match side {
             Side::A => self.inodes[0],

@@ -184,10 +184,15 @@ impl Daemon {
             if let Some(status) = self.exited()? {
                 break status;
             }
-            ensure!(begin.elapsed() < Duration::from_secs(30), "still there 30 s after SIGTERM");
             if begin.elapsed() > SLOW_STOP && slow.is_none() {
                 slow = Some(self.threads());
             }
+            ensure!(
+                begin.elapsed() < Duration::from_secs(30),
+                "still there 30 s after SIGTERM\n{}{}",
+                self.stderr(),
+                slow.unwrap_or_default()
+            );
             std::thread::sleep(Duration::from_millis(20));
         };
         let took = begin.elapsed();
