@@ -81,7 +81,7 @@ fn inode(sk: u64) -> u64 {
 
 /// The socket's cgroup, 0 where the kernel has none.
 #[inline(always)]
-fn cgroup(sk: u64) -> u64 {
+pub(crate) fn cgroup(sk: u64) -> u64 {
     if layout!(cgroup.size) == 0 {
         return 0;
     }
