@@ -144,7 +144,7 @@ impl Report {
             status.reason = if why.is_empty() { "the best there is".to_owned() } else { why.join("; ") };
             if status.plan.is_none() {
                 missing.push(Missing {
-                    required: status.intent != Intent::ExactRtt,
+                    required: bpf::required(status.intent),
                     what: status.intent.label().to_owned(),
                     why: status.reason.clone(),
                 });
