@@ -1,7 +1,25 @@
 //! Whose a socket is: the process that holds it, and the container, pod or systemd unit of that
 //! process. Beside the data path: [`crate::inventory`] asks, the table counts by what comes back.
+//!
+//! [`Owners`] answers, and keeps what it answered. It reads processes ([`process`]), takes control
+//! group paths apart ([`cgroup`]), finds the path of a control group's id ([`cgroupfs`]), and learns
+//! the names of pods and containers from kubelet's log files ([`pods`]) and, where asked to, from the
+//! Kubernetes API. docs/owners.md tells in which order, and what stays empty when.
+
+pub mod cgroup;
+pub mod cgroupfs;
+pub mod names;
+mod naming;
+mod owners;
+pub mod pods;
+pub mod process;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::names::PodNames;
+pub use self::owners::{Owners, Sources};
 
 /// Whose a socket is. What does not apply or is not known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
