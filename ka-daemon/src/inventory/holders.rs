@@ -125,15 +125,22 @@ impl Holders {
         Self { held: kept, gone, processes: processes.list, over }
     }
 
-    /// The process that holds a socket, or held it a moment ago.
+    /// The process that holds a socket, or held it a moment ago, and its place among all.
     #[must_use]
-    pub fn find(&self, inode: u64) -> Option<&Process> {
+    pub fn find(&self, inode: u64) -> Option<(usize, &Process)> {
         let inode = u32::try_from(inode).ok()?;
-        self.held(inode).or_else(|| {
+        let place = find(&self.held, inode).or_else(|| {
             let end = self.gone.partition_point(|(gone, ..)| *gone <= inode);
             let (found, process, _) = self.gone.get(end.checked_sub(1)?)?;
-            (*found == inode).then(|| &self.processes[*process as usize])
-        })
+            (*found == inode).then_some(*process)
+        })? as usize;
+        Some((place, &self.processes[place]))
+    }
+
+    /// How many processes there are.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.processes.len()
     }
 
     fn held(&self, inode: u32) -> Option<&Process> {
@@ -178,7 +185,7 @@ mod tests {
     }
 
     fn pid(holders: &Holders, inode: u64) -> Option<u32> {
-        holders.find(inode).map(|process| process.pid)
+        holders.find(inode).map(|(_, process)| process.pid)
     }
 
     #[test]

@@ -1,19 +1,48 @@
 //! The network namespaces of the node: how they are found, entered, and what is read of them.
 //!
 //! Nothing here keeps a namespace open longer than it is looked at: whoever holds one keeps it alive.
+//! `unsafe`: one ioctl that no crate wraps.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use procfs::process::Process;
+use procfs::FromRead as _;
+use procfs::process::MountInfos;
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Where a namespace can be opened, by its inode.
-pub type Places = BTreeMap<u32, PathBuf>;
+/// Where a namespace can be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file that names it.
+    File(PathBuf),
+    /// A socket in it.
+    Socket {
+        /// Of this process.
+        pid: u32,
+        /// Its descriptor there.
+        fd: u32,
+    },
+}
+
+/// Namespaces, by inode, and where each can be opened: more than one place, since processes end.
+pub type Places = BTreeMap<u32, Vec<Place>>;
+
+/// Places of a namespace that are remembered.
+const PLACES: usize = 3;
+
+/// Adds a place of a namespace.
+pub fn add(places: &mut Places, netns: u32, place: Place) {
+    let known = places.entry(netns).or_default();
+    if known.len() < PLACES {
+        known.push(place);
+    }
+}
 
 /// The namespaces that processes live in, and those that are kept by a mount (`ip netns add`, container
 /// runtimes). What vanishes meanwhile is left out.
@@ -24,25 +53,20 @@ pub fn discover(proc: &Path) -> Places {
     for entry in entries.flatten() {
         let name = entry.file_name();
         if name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
-            add(&mut places, proc.join(name).join("ns/net"));
+            let path = proc.join(name).join("ns/net");
+            if let Some(netns) = inode(&path) {
+                add(&mut places, netns, Place::File(path));
+            }
         }
     }
     // The mounts of the first process too: the daemon may live in a container.
     for (pid, root) in [("self", PathBuf::from("/")), ("1", proc.join("1/root"))] {
         for (netns, mounted) in mounts(&proc.join(pid)) {
-            places.entry(netns).or_insert_with(|| {
-                mounted.strip_prefix("/").map_or_else(|_| mounted.clone(), |path| root.join(path))
-            });
+            let path = mounted.strip_prefix("/").map_or_else(|_| mounted.clone(), |path| root.join(path));
+            add(&mut places, netns, Place::File(path));
         }
     }
     places
-}
-
-/// Adds a file that names a namespace, unless it is known already.
-pub fn add(places: &mut Places, path: PathBuf) {
-    if let Some(netns) = inode(&path) {
-        places.entry(netns).or_insert(path);
-    }
 }
 
 fn inode(path: &Path) -> Option<u32> {
@@ -63,7 +87,7 @@ fn number(text: &str) -> Option<u32> {
 }
 
 fn mounts(process: &Path) -> Vec<(u32, PathBuf)> {
-    let mounts = Process::new_with_root(process.to_owned()).and_then(|process| process.mountinfo());
+    let mounts = MountInfos::from_file(process.join("mountinfo"));
     let mounts = mounts.into_iter().flatten().filter(|mount| mount.fs_type == "nsfs");
     mounts.filter_map(|mount| Some((number(&mount.root)?, mount.mount_point))).collect()
 }
@@ -94,14 +118,19 @@ impl Home {
     ///
     /// # Panics
     /// When the thread cannot come back: nothing that it did from then on would be right.
-    pub fn visit<T>(&self, netns: u32, place: &Path, work: impl FnOnce() -> T) -> io::Result<T> {
+    pub fn visit<T>(&self, netns: u32, places: &[Place], work: impl FnOnce() -> T) -> io::Result<T> {
         if netns == self.netns {
             return Ok(work());
         }
-        let there = File::open(place)?;
-        if there.metadata()?.ino() != u64::from(netns) {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the namespace is gone"));
-        }
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the namespace is gone");
+        let opened = places.iter().find_map(|place| match open(netns, place) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                last = error;
+                None
+            }
+        });
+        let Some(there) = opened else { return Err(last) };
         move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
         let done = work();
         move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
@@ -109,6 +138,58 @@ impl Home {
         Ok(done)
     }
 }
+
+fn open(netns: u32, place: &Place) -> io::Result<OwnedFd> {
+    let file = match place {
+        Place::File(path) => OwnedFd::from(File::open(path)?),
+        Place::Socket { pid, fd } => of_socket(*pid, *fd)?,
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    if stat.st_ino == u64::from(netns) {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, "the namespace is gone"))
+    }
+}
+
+/// The namespace of another process's socket: a copy of the descriptor is asked.
+fn of_socket(pid: u32, fd: u32) -> io::Result<OwnedFd> {
+    let (pid, fd) = (pid.cast_signed(), fd.cast_signed());
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let socket = pidfd_getfd(&process, fd, PidfdGetfdFlags::empty())?;
+    // SAFETY: the kernel answers `SIOCGSKNS` with a new descriptor, which nobody else owns.
+    Ok(unsafe { rustix::ioctl::ioctl(&socket, NamespaceOf)? })
+}
+
+/// `SIOCGSKNS`: the namespace of a socket, as a descriptor.
+struct NamespaceOf;
+
+// SAFETY: the request takes no argument, and its answer is a descriptor.
+unsafe impl Ioctl for NamespaceOf {
+    type Output = OwnedFd;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        SIOCGSKNS
+    }
+
+    fn as_ptr(&mut self) -> *mut core::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        answer: IoctlOutput,
+        _: *mut core::ffi::c_void,
+    ) -> rustix::io::Result<OwnedFd> {
+        // SAFETY: as the trait promises, this is the answer of the request above.
+        Ok(unsafe { OwnedFd::from_raw_fd(answer) })
+    }
+}
+
+/// `include/uapi/linux/sockios.h`
+const SIOCGSKNS: Opcode = 0x894C;
 
 /// What the kernel counted of a namespace since that was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,14 +278,26 @@ mod tests {
     fn the_own_namespace_is_found_and_readable() {
         let home = Home::here().unwrap();
         assert!(discover(Path::new("/proc")).contains_key(&home.netns));
-        home.visit(home.netns, Path::new("/nowhere"), || KernelCounts::read().unwrap()).unwrap();
+        home.visit(home.netns, &[], || KernelCounts::read().unwrap()).unwrap();
         assert!(Sysctls::read().unwrap().keepcnt > 0);
     }
 
     #[test]
     fn a_place_that_names_something_else_is_not_entered() {
         let home = Home::here().unwrap();
-        let error = home.visit(1, Path::new("/proc/self/ns/net"), || ()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let own = Place::File("/proc/self/ns/net".into());
+        for places in [vec![], vec![own]] {
+            let error = home.visit(1, &places, || ()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_socket_leads_to_its_namespace() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let fd = u32::try_from(std::os::fd::AsRawFd::as_raw_fd(&socket)).unwrap();
+        let place = Place::Socket { pid: std::process::id(), fd };
+        assert!(open(Home::here().unwrap().netns, &place).is_ok());
+        assert_eq!(open(1, &place).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

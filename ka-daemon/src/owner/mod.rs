@@ -45,5 +45,16 @@ pub struct Owner {
     pub pod_uid: String,
 }
 
+/// A socket, as far as it tells whose it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Its inode; 0: none.
+    pub inode: u64,
+    /// Id of its own control group; 0: unknown.
+    pub cgroup_id: u64,
+    /// The kernel itself holds it.
+    pub kernel: bool,
+}
+
 /// The name of what the kernel itself holds (NFS, for one).
 pub const KERNEL: &str = "~kernel";
