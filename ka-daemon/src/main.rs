@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             serve(&args, started).map(|()| ExitCode::SUCCESS)
         }
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock())
-            .context("cannot write the report")
+            .map_err(anyhow::Error::from)
             .map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
     };
     result.unwrap_or_else(|error| {

@@ -19,6 +19,7 @@ use crate::api::server::{self, ListenError};
 use crate::api::{App, Health, Readiness, router};
 use crate::bpf::{BpfError, KernelHooks, Options};
 use crate::cli::settings::{Rtt, Settings};
+use crate::config::{self, ConfigError};
 use crate::events::log::LogError;
 use crate::events::{Pump, RecordLog, RecordSource};
 use crate::kernel::{Kernel, KernelError};
@@ -43,6 +44,12 @@ pub enum RunError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// The configuration cannot be read, or is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No handler for SIGHUP.
+    #[error("cannot receive SIGHUP: {0}")]
+    Hangup(#[source] io::Error),
     /// The record log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -121,12 +128,19 @@ pub async fn start(
 ) -> Result<(), RunError> {
     let Build { version, revision, rustc } = Build::THIS;
     tracing::info!("ka-daemon {version}, revision {revision}, {rustc}");
+    // Before the file is read: a signal that comes meanwhile means a newer file.
+    let hangups = signal(SignalKind::hangup()).map_err(RunError::Hangup)?;
+    let config = Arc::new(config::Live::open(settings.config.as_deref())?);
     let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
     let listener = server::bind(settings.listen_address).await?;
     let kernel = Kernel::inspect(settings.btf.as_deref())?;
     let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
     let source = hooks.source()?;
-    run(Parts { settings, listener, source, kernel: Arc::new(hooks), log, started }, shutdown).await
+    let parts = Parts { settings, listener, source, kernel: Arc::new(hooks), log, started };
+    tokio::select! {
+        result = run(parts, shutdown) => result,
+        never = config.follow(hangups) => match never {},
+    }
 }
 
 /// What the kernel side is told.

@@ -110,6 +110,9 @@ pub struct RunArgs {
     /// Ask the kernel to time its BPF programs (some 60 ns a run, for all programs of the machine).
     #[arg(long, env = "KA_BPF_STATS")]
     bpf_stats: bool,
+    /// Configuration file, read again at SIGHUP: see docs/configuration.md.
+    #[arg(long, env = "KA_CONFIG_FILE", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     log: logging::LogArgs,
 }
@@ -142,6 +145,7 @@ impl RunArgs {
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,
+            config: self.config.clone(),
         }
     }
 }
@@ -158,6 +162,9 @@ pub struct CheckArgs {
     /// Type information (BTF) of the running kernel [default: /sys/kernel/btf/vmlinux].
     #[arg(long, env = "KA_BTF", value_name = "PATH")]
     pub btf: Option<PathBuf>,
+    /// Check this configuration file, and nothing else: needs no privileges.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["strict", "btf"])]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

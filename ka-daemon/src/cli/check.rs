@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::CheckArgs;
+use super::check_config;
 use crate::bpf::{self, Options};
+use crate::config::ConfigError;
 use crate::kernel::Kernel;
 use crate::status::{Intent, IntentStatus, Plan, ProgramStatus};
 
@@ -85,14 +87,28 @@ pub fn inspect(btf: Option<&std::path::Path>) -> Report {
     }
 }
 
+/// Why `check` came to no verdict, or to a bad one that needs no report.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The report cannot be written.
+    #[error("cannot write the report")]
+    Write(#[from] io::Error),
+    /// The configuration file is not fit for use.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
 /// Inspects, reports, and tells whether nothing was found missing that counts.
 ///
 /// # Errors
-/// When the report cannot be written.
-pub fn run(args: &CheckArgs, out: &mut impl Write) -> io::Result<bool> {
+/// When the report cannot be written, or the configuration file is not fit for use.
+pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CheckError> {
+    if let Some(path) = &args.config {
+        return check_config::run(path, args.json, out);
+    }
     let report = inspect(args.btf.as_deref());
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &report)?;
+        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         report.write(out)?;

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod check;
+mod check_config;
 pub mod logging;
 pub mod settings;
 mod values;

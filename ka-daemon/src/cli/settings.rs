@@ -41,6 +41,9 @@ pub struct Settings {
     pub record_log: Option<PathBuf>,
     /// Whether the kernel is asked to time its BPF programs.
     pub bpf_stats: bool,
+    /// The configuration file.
+    #[serde(rename = "config_file")]
+    pub config: Option<PathBuf>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
