@@ -36,7 +36,7 @@ pub fn settings(row: &SocketRow, sysctls: Option<&Sysctls>, clock: Clock) -> Opt
     let sysctls = sysctls?;
     let time = |own: u32, inherited: u32| match own {
         0 => (inherited, Origin::Sysctl),
-        own => (seconds_of_setting(own, clock), Origin::Socket),
+        own => (clock.whole_seconds(own), Origin::Socket),
     };
     let (keepidle, idle_origin) = time(row.keepidle, sysctls.keepidle);
     let (keepintvl, interval_origin) = time(row.keepintvl, sysctls.keepintvl);
@@ -50,11 +50,6 @@ pub fn settings(row: &SocketRow, sysctls: Option<&Sysctls>, clock: Clock) -> Opt
         keepcnt: Some(count_origin),
     };
     Some(Settings { keepidle, keepintvl, keepcnt, origin })
-}
-
-/// The kernel takes whole seconds only.
-fn seconds_of_setting(jiffies: u32, clock: Clock) -> u32 {
-    u32::try_from(clock.duration(jiffies).as_secs_f64().round() as u64).unwrap_or(u32::MAX)
 }
 
 /// One end of a connection.

@@ -5,7 +5,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ka_common::FileRow;
@@ -16,6 +16,7 @@ use super::source::{Iterators, rows};
 use super::{files, monotonic};
 use crate::owner::{Held, Owner, Owners, Sources};
 use crate::status::Intent;
+use crate::table::Whose;
 
 /// Looking at all open files may take this share of the time at most, for sockets that are asked for and
 /// not known.
@@ -33,6 +34,8 @@ pub struct Directory {
     block: Vec<u8>,
     looked: Option<Instant>,
     cost: Duration,
+    /// A socket that exists was not found by the last look: others like it would not be either.
+    fruitless: bool,
     failing: bool,
 }
 
@@ -50,6 +53,7 @@ impl Directory {
             block: Vec::new(),
             looked: None,
             cost: Duration::ZERO,
+            fruitless: false,
             failing: false,
         }
     }
@@ -104,10 +108,12 @@ impl Directory {
             return owner;
         }
         let pause = self.cost * LOOK_SHARE;
-        let may_look = alive || self.looked.is_none_or(|looked| looked.elapsed() >= pause);
-        if held.inode != 0 && !held.kernel && may_look {
+        let rested = self.looked.is_none_or(|looked| looked.elapsed() >= pause);
+        if held.inode != 0 && (rested || (alive && !self.fruitless)) {
             self.look();
-            if let Some(owner) = self.holder(held) {
+            let found = self.holder(held);
+            self.fruitless = found.is_none();
+            if let Some(owner) = found {
                 return owner;
             }
         }
@@ -143,6 +149,15 @@ impl Directory {
     #[must_use]
     pub const fn looked(&self) -> Option<Instant> {
         self.looked
+    }
+}
+
+/// What the table asks.
+pub struct Lookup(pub Arc<Mutex<Directory>>);
+
+impl Whose for Lookup {
+    fn owner(&mut self, held: Held, alive: bool) -> Arc<Owner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).owner_now(held, alive)
     }
 }
 

@@ -7,7 +7,9 @@ pub mod directory;
 mod files;
 pub mod holders;
 pub mod netns;
+pub mod presets;
 pub mod read;
+pub mod service;
 pub mod source;
 pub mod totals;
 

@@ -16,6 +16,7 @@ pub mod process;
 #[cfg(test)]
 mod testing;
 
+use ka_common::{Record, SocketRow};
 use serde::{Deserialize, Serialize};
 
 pub use self::names::PodNames;
@@ -54,6 +55,20 @@ pub struct Held {
     pub cgroup_id: u64,
     /// The kernel itself holds it.
     pub kernel: bool,
+}
+
+impl From<&Record> for Held {
+    fn from(record: &Record) -> Self {
+        let kernel = record.flags & Record::KERNEL != 0;
+        Self { inode: record.inode, cgroup_id: record.cgroup_id, kernel }
+    }
+}
+
+impl From<&SocketRow> for Held {
+    fn from(row: &SocketRow) -> Self {
+        let kernel = row.flags & SocketRow::KERNEL != 0;
+        Self { inode: row.inode, cgroup_id: row.cgroup_id, kernel }
+    }
 }
 
 /// The name of what the kernel itself holds (NFS, for one).

@@ -14,7 +14,6 @@ use super::netns::{NetnsSlot, NetnsTable};
 use super::outcome::Outcome;
 use super::owners::{Nobody, OwnerLabels, Owners, Whose};
 use super::snapshot::{OwnerId, OwnerTotals, Snapshot, suppression_index};
-use crate::owner::Held;
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
 
@@ -267,7 +266,7 @@ impl SocketTable {
         let Self { entries, netns, owners, counts, clock, sweep, .. } = self;
         let now_s = seconds(record.time_ns);
         let mut owner_of = |counts: &mut Snapshot, alive| {
-            let owner = whose.owner(held(record), alive);
+            let owner = whose.owner(record.into(), alive);
             owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, now_s)
         };
         let found = entries.enter(record, *clock, || {
@@ -311,7 +310,7 @@ impl SocketTable {
     /// Whose the socket of a record is that is not in the table.
     fn owner(&mut self, record: &Record, whose: &mut dyn Whose) -> OwnerId {
         let Self { owners, counts, .. } = self;
-        let owner = whose.owner(held(record), false);
+        let owner = whose.owner(record.into(), false);
         owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, seconds(record.time_ns))
     }
 
@@ -350,11 +349,6 @@ struct Placed<'a> {
     slot: NetnsSlot,
     netns: &'a mut NetnsTable,
     counts: &'a mut Snapshot,
-}
-
-fn held(record: &Record) -> Held {
-    let kernel = record.flags & Record::KERNEL != 0;
-    Held { inode: record.inode, cgroup_id: record.cgroup_id, kernel }
 }
 
 /// Of `CLOCK_MONOTONIC`.

@@ -6,7 +6,6 @@ use super::owners::Whose;
 use super::sockets::{SocketTable, forget, seconds};
 use crate::inventory::netns::KernelCounts;
 use crate::inventory::totals::Sweep;
-use crate::owner::Held;
 use ka_common::{Kind, Record, SocketRow};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,14 +33,9 @@ impl SocketTable {
     pub fn sweep_found(&mut self, found: &Found, whose: &mut dyn Whose, now_ns: u64) {
         let Found { netns: namespace, row, .. } = found;
         let Self { entries, owners, netns, counts, sweep, clock, .. } = self;
-        let held = Held {
-            inode: row.inode,
-            cgroup_id: row.cgroup_id,
-            kernel: row.flags & SocketRow::KERNEL != 0,
-        };
         let now_s = seconds(now_ns);
         let mut owner_of = |totals: &mut _, overflow: &mut _| {
-            owners.find(&whose.owner(held, false), totals, overflow, now_s)
+            owners.find(&whose.owner(row.into(), false), totals, overflow, now_s)
         };
         if let Some(entry) = entries.swept(row.sock, row.first_seen_ns) {
             let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
@@ -128,7 +122,7 @@ fn as_record(found: &Found, now_ns: u64) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::owner::Owner;
+    use crate::owner::{Held, Owner};
     use crate::table::Outcome;
     use crate::table::testing::{HZ, SECOND_NS, record, table};
     use std::collections::HashMap;
