@@ -5,8 +5,15 @@ pub mod drops;
 pub mod event;
 pub mod explain;
 pub mod filter;
+pub mod page;
+pub mod parameter;
 pub mod socket;
+pub mod sort;
+#[cfg(test)]
+mod testing;
 
 pub use drops::DropView;
 pub use event::Event;
+pub use filter::Filter;
 pub use socket::SocketView;
+pub use sort::SortKey;
