@@ -170,6 +170,8 @@ pub async fn run<S: RecordSource + Send + 'static>(
     let limits = Limits {
         max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
         idle_floor: settings.idle_floor,
+        max_owners: 200,
+        owner_labels: crate::table::OwnerLabels::ALL,
     };
     let table = SocketTable::new(Clock::new(status.hz), limits);
     let (owner, reader) = Owner::new(Pump::new(table, log), source);
