@@ -228,7 +228,9 @@ fn each_builtin_preset_says_where_it_was_read_and_when() {
     for preset in builtin() {
         let name = &preset.name;
         assert!(!preset.sources.is_empty() && preset.title != *name, "{name}");
-        assert_eq!(preset.read.as_deref(), Some("2026-11-25"), "{name}");
+        let date = preset.read.as_deref().unwrap_or_default();
+        let shape = date.replace(|one: char| one.is_ascii_digit(), "0");
+        assert_eq!(shape, "0000-00-00", "{name}: {date}");
     }
 }
 
