@@ -78,7 +78,7 @@ fn the_documented_example_is_valid_and_says_what_it_claims() {
     let look = |values: [u32; 3], comm| {
         let [idle, interval, count] = values.map(|value| (value != 0).then_some(value));
         let settings = Settings { keepidle: idle, keepintvl: interval, keepcnt: count };
-        config.presets.look(&settings, comm).map(|preset| preset.name.as_str())
+        config.presets.look(&settings, comm).map(|preset| &*preset.name)
     };
     assert_eq!(look([45, 15, 4], "billing-worker"), Some("billing-pool"));
     assert_eq!(look([45, 3, 0], "billing"), Some("billing-pool"));

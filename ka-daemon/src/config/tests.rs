@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Config, String> {
 /// The name of the preset that values set on a socket look like.
 fn look(config: &Config, [idle, interval, count]: [u32; 3], comm: &str) -> Option<String> {
     let settings = Settings { keepidle: Some(idle), keepintvl: Some(interval), keepcnt: Some(count) };
-    config.presets.look(&settings, comm).map(|preset| preset.name.clone())
+    config.presets.look(&settings, comm).map(|preset| preset.name.to_string())
 }
 
 const FULL: &str = "\
@@ -37,7 +37,7 @@ fn a_full_file_is_read() {
     let config = parse(FULL).unwrap();
     assert_eq!(config.own_presets, 1);
     let first = config.presets.iter().next().unwrap();
-    assert_eq!((first.name.as_str(), first.title.as_str()), ("our-pool", "Our pool"));
+    assert_eq!((&*first.name, first.title.as_str()), ("our-pool", "Our pool"));
     assert_eq!(first.patterns.len(), 2);
     assert_eq!(first.processes, ["api", "work*"]);
     assert_eq!(first.sources, ["https://example.org/pool"]);
@@ -66,7 +66,7 @@ fn own_presets_replace_builtin_ones_by_name_and_come_first() {
     assert_eq!(look(&config, [15, 15, 9], ""), None, "the built-in `go` is replaced as a whole");
     assert_eq!(look(&config, [7, 1, 1], "").as_deref(), Some("go"));
     assert_eq!(look(&config, [60, 60, 9], "").as_deref(), Some("x"), "of equals, the own one");
-    assert_eq!(config.presets.iter().filter(|preset| preset.name == "go").count(), 1);
+    assert_eq!(config.presets.iter().filter(|preset| &*preset.name == "go").count(), 1);
 }
 
 #[test]

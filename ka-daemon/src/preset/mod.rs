@@ -8,7 +8,7 @@ mod docs;
 mod lookup;
 mod spec;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 pub use self::docs::table;
 pub use self::lookup::Presets;
@@ -33,8 +33,9 @@ pub struct Settings {
 /// Settings that a program or a library is known for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preset {
-    /// Stable and short, such as `go`: lower-case letters, digits and `-`.
-    pub name: String,
+    /// Stable and short, such as `go`: lower-case letters, digits and `-`. Shared, as it goes into the
+    /// counts of a sweep.
+    pub name: Arc<str>,
     /// What sets them, in words.
     pub title: String,
     /// The settings; any of them will do.

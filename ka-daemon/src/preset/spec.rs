@@ -108,7 +108,7 @@ impl Spec {
         }
         Ok(Preset {
             title: self.title.unwrap_or_else(|| name.clone()),
-            name,
+            name: name.into(),
             patterns,
             processes: processes.into_iter().map(|process| process.value).collect(),
             sources: self.sources.unwrap_or_default(),

@@ -14,7 +14,7 @@ fn pattern([keepidle, keepintvl, keepcnt]: [Expected; 3]) -> Pattern {
 
 fn preset(name: &str, patterns: &[[Expected; 3]], processes: &[&str]) -> Preset {
     Preset {
-        name: name.to_owned(),
+        name: name.into(),
         title: name.to_owned(),
         patterns: patterns.iter().copied().map(pattern).collect(),
         processes: processes.iter().map(|&process| process.to_owned()).collect(),
@@ -87,7 +87,7 @@ fn agree(list: &[Preset], values: &[u32], comms: &[&str]) {
             for &count in values {
                 for comm in comms {
                     let settings = settings([idle, interval, count]);
-                    let found = presets.look(&settings, comm).map(|preset| preset.name.as_str());
+                    let found = presets.look(&settings, comm).map(|preset| &*preset.name);
                     let expected = plainly(list, &settings, comm);
                     assert_eq!(found, expected, "{settings:?} {comm} in {list:?}");
                 }
@@ -132,7 +132,7 @@ fn any_preset() -> impl Strategy<Value = Preset> {
 proptest! {
     #[test]
     fn looks_as_the_rules_say_for_many(list in prop::collection::vec(any_preset(), 0..12)) {
-        let named = list.into_iter().enumerate().map(|(place, preset)| Preset { name: place.to_string(), ..preset });
+        let named = list.into_iter().enumerate().map(|(place, preset)| Preset { name: place.to_string().into(), ..preset });
         agree(&named.collect::<Vec<_>>(), &[0, 1, 2, 3, 4], &["", "a", "ab", "b", "abc"]);
     }
 }
@@ -157,7 +157,7 @@ fn the_most_specific_wins_and_the_first_of_equals() {
         one("by glob", [value, ANY, ANY], &["pro*"]),
         one("by name", [value, ANY, ANY], &["program"]),
     ]);
-    let look = |raw, comm| presets.look(&settings(raw), comm).map(|preset| preset.name.as_str());
+    let look = |raw, comm| presets.look(&settings(raw), comm).map(|preset| &*preset.name);
     assert_eq!(look([1, 2, 2], "x"), Some("vague"));
     assert_eq!(look([1, 1, 2], "x"), Some("set"));
     assert_eq!(look([1, 1, 1], "x"), Some("exact"));
@@ -200,7 +200,7 @@ fn known_programs_are_recognized_and_others_are_not() {
         ([15, 15, 3], "tokio-runtime-w", Some("reqwest")),
         ([7200, 75, 9], "x", None),
     ] {
-        let found = presets.look(&settings(raw), comm).map(|preset| preset.name.as_str());
+        let found = presets.look(&settings(raw), comm).map(|preset| &*preset.name);
         assert_eq!(found, expected, "{raw:?} {comm}");
     }
 }
@@ -217,8 +217,8 @@ fn no_builtin_pattern_is_out_of_reach() {
                 Expected::Value(value) => value,
             });
             let comm = preset.processes.first().map_or("", String::as_str).replace('*', "x");
-            let found = presets.look(&settings(raw), &comm).map(|preset| preset.name.as_str());
-            assert_eq!(found, Some(preset.name.as_str()), "{pattern:?}");
+            let found = presets.look(&settings(raw), &comm).map(|preset| &*preset.name);
+            assert_eq!(found, Some(&*preset.name), "{pattern:?}");
         }
     }
 }
@@ -227,8 +227,10 @@ fn no_builtin_pattern_is_out_of_reach() {
 fn each_builtin_preset_says_where_it_was_read_and_when() {
     for preset in builtin() {
         let name = &preset.name;
-        assert!(!preset.sources.is_empty() && preset.title != *name, "{name}");
-        assert_eq!(preset.read.as_deref(), Some("2026-11-25"), "{name}");
+        assert!(!preset.sources.is_empty() && *preset.title != **name, "{name}");
+        let date = preset.read.as_deref().unwrap_or_default();
+        let shape = date.replace(|one: char| one.is_ascii_digit(), "0");
+        assert_eq!(shape, "0000-00-00", "{name}: {date}");
     }
 }
 
