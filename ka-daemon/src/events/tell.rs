@@ -8,7 +8,7 @@ use ka_common::Record;
 use crate::api::feed::Feed;
 use crate::config;
 use crate::inventory::describe::end;
-use crate::inventory::presets::set;
+use crate::inventory::presets::Raw;
 use crate::owner::Owner;
 use crate::table::{Cause, Clock, Snapshot, tcp};
 use crate::view::event::{ProbeUnanswered, Totals};
@@ -54,10 +54,15 @@ impl Teller {
 
     /// A connection was dropped. Kept whether or not anybody listens.
     pub(super) fn dropped(&self, record: &Record, dropped: Dropped, owner: &Owner, clock: Clock) {
-        let config = self.config.load();
-        let settings = set(record.keepidle, record.keepintvl, record.keepcnt, clock);
-        let preset = config.presets.look(&settings, &owner.comm).map(|preset| preset.name.clone());
+        let Record { keepidle, keepintvl, keepcnt, .. } = *record;
+        let raw = Raw { keepidle, keepintvl, keepcnt };
+        let settings = raw.settings(clock);
         let keepalive = record.flags & Record::KEEPALIVE != 0;
+        let preset = if keepalive {
+            raw.preset(&self.config.load().presets, clock, &owner.comm)
+        } else {
+            None
+        };
         let origin = |own: Option<u32>| Some(if own.is_some() { Origin::Socket } else { Origin::Sysctl });
         let mut view = DropView {
             id: 0,
@@ -82,7 +87,7 @@ impl Teller {
                 keepintvl: origin(settings.keepintvl),
                 keepcnt: origin(settings.keepcnt),
             },
-            preset: preset.filter(|_| keepalive),
+            preset: preset.map(|name| name.to_string()),
             user_timeout_ms: record.user_timeout_ms,
             idle_seconds: dropped.idle.as_secs_f64(),
             probes_out: record.probes_out,

@@ -1,49 +1,46 @@
-//! Names of presets for rows, each made once.
+//! What the settings of a socket look like, from the kernel's raw values.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use ka_common::SocketRow;
-use rustc_hash::FxBuildHasher;
 
-use crate::config::Config;
-use crate::preset::Settings;
+use crate::preset::{Presets, Settings};
 use crate::table::Clock;
 
-/// The presets of a configuration.
-pub struct PresetNames {
-    config: Arc<Config>,
-    names: HashMap<String, Arc<str>, FxBuildHasher>,
-    none: Arc<str>,
+/// What is set on a socket: `TCP_KEEPIDLE` and `TCP_KEEPINTVL` in jiffies and `TCP_KEEPCNT`, 0 where
+/// nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// `TCP_KEEPIDLE`
+    pub keepidle: u32,
+    /// `TCP_KEEPINTVL`
+    pub keepintvl: u32,
+    /// `TCP_KEEPCNT`
+    pub keepcnt: u32,
 }
 
-impl PresetNames {
-    /// Of this configuration.
+impl Raw {
+    /// In seconds.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { config, names: HashMap::default(), none: Arc::default() }
+    pub fn settings(self, clock: Clock) -> Settings {
+        let set = |value: u32| (value != 0).then_some(value);
+        Settings {
+            keepidle: set(clock.whole_seconds(self.keepidle)),
+            keepintvl: set(clock.whole_seconds(self.keepintvl)),
+            keepcnt: set(self.keepcnt),
+        }
     }
 
-    /// What the settings of a full socket look like; empty: nothing known.
-    pub fn name(&mut self, row: &SocketRow, clock: Clock, comm: &str) -> Arc<str> {
-        let settings = set(row.keepidle, row.keepintvl, row.keepcnt, clock);
-        let Some(preset) = self.config.presets.look(&settings, comm) else { return Arc::clone(&self.none) };
-        if let Some(name) = self.names.get(&preset.name) {
-            return Arc::clone(name);
-        }
-        let name: Arc<str> = preset.name.as_str().into();
-        self.names.insert(preset.name.clone(), Arc::clone(&name));
-        name
+    /// The well-known settings that they look like. For sockets with keepalive on: one without it has the
+    /// sysctl's, as many a program does.
+    #[must_use]
+    pub fn preset(self, presets: &Presets, clock: Clock, comm: &str) -> Option<Arc<str>> {
+        presets.look(&self.settings(clock), comm).map(|preset| Arc::clone(&preset.name))
     }
 }
 
-/// What is set on a socket, from the kernel's raw values.
-#[must_use]
-pub fn set(keepidle: u32, keepintvl: u32, keepcnt: u32, clock: Clock) -> Settings {
-    let seconds = |jiffies: u32| (jiffies != 0).then(|| clock.whole_seconds(jiffies));
-    Settings {
-        keepidle: seconds(keepidle),
-        keepintvl: seconds(keepintvl),
-        keepcnt: (keepcnt != 0).then_some(keepcnt),
+impl From<&SocketRow> for Raw {
+    fn from(row: &SocketRow) -> Self {
+        Self { keepidle: row.keepidle, keepintvl: row.keepintvl, keepcnt: row.keepcnt }
     }
 }

@@ -12,10 +12,10 @@ use ka_common::SocketRow;
 
 use super::describe;
 use super::netns::Places;
-use super::presets::PresetNames;
+use super::presets::Raw;
 use super::read::{Netns, Reader};
 use super::totals::{Sweep, Totals};
-use crate::config;
+use crate::config::{self, Config};
 use crate::run::owner::Table;
 use crate::table::{Clock, Found};
 
@@ -95,8 +95,9 @@ impl Worker {
             match asked.recv_timeout(wait) {
                 Ok(Request::Counts(done)) => {
                     self.counts();
-                    // Whoever asked may not wait any more.
-                    drop(done.send(()));
+                    if done.send(()).is_err() {
+                        tracing::debug!("a page did not wait for the kernel's counts");
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= look => {
                     self.reader.directory().look();
@@ -118,8 +119,8 @@ impl Worker {
         let begin = Instant::now();
         self.number += 1;
         self.table.sweep_begins(self.number)?;
-        let presets = PresetNames::new(self.config.load());
-        let mut work = Work { worker: self, presets, totals: Totals::default(), batch: Vec::new(), open: true };
+        let config = self.config.load();
+        let mut work = Work { worker: self, config, totals: Totals::default(), batch: Vec::new(), open: true };
         let report = self.reader.read(&mut |netns, row| work.row(netns, row));
         work.flush();
         let Work { totals, open, .. } = work;
@@ -164,7 +165,7 @@ impl Worker {
 /// One sweep while it goes on.
 struct Work<'a> {
     worker: &'a Worker,
-    presets: PresetNames,
+    config: Arc<Config>,
     totals: Totals,
     batch: Vec<Found>,
     /// Whether the table's owner still takes what is found.
@@ -176,8 +177,10 @@ impl Work<'_> {
         let clock = self.worker.clock;
         let settings = describe::settings(row, netns.sysctls.as_ref(), clock);
         let owner = self.worker.reader.directory().owner(row.into());
-        let presets = &mut self.presets;
-        self.totals.add(row, settings.as_ref(), &owner, || presets.name(row, clock, &owner.comm));
+        let presets = &self.config.presets;
+        self.totals.add(row, settings.as_ref(), &owner, || {
+            Raw::from(row).preset(presets, clock, &owner.comm).unwrap_or_default()
+        });
         if row.first_seen_ns != 0 {
             self.batch.push(Found { netns: netns.netns, row: *row, sysctls: jiffies(netns, clock) });
             if self.batch.len() == BATCH {

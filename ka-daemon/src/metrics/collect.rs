@@ -184,7 +184,7 @@ fn namespaces(all: &[NetnsTotals]) -> Vec<Family> {
             continue;
         }
         let netns = totals.netns.to_string();
-        let mut add = |families: &mut [Family], values: &[u64]| {
+        let add = |families: &mut [Family], values: &[u64]| {
             for (family, value) in families.iter_mut().zip(values) {
                 family.count([netns.as_str()], *value);
             }
