@@ -6,7 +6,8 @@
 pub mod owner;
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -16,14 +17,21 @@ use tokio::task::{JoinError, JoinHandle};
 
 use self::owner::{Owner, Reader};
 use crate::api::server::{self, ListenError};
-use crate::api::{App, Health, Readiness, router};
+use crate::api::unix::UnixSocket;
+use crate::api::{App, Feed, Health, Readiness, SocketSource, router};
 use crate::bpf::{BpfError, KernelHooks, Options};
 use crate::cli::settings::{Rtt, Settings};
 use crate::config::{self, ConfigError};
 use crate::events::log::LogError;
+use crate::events::tell::Teller;
 use crate::events::{Pump, RecordLog, RecordSource};
+use crate::inventory::directory::Directory;
+use crate::inventory::list::Listing;
+use crate::inventory::source::Iterators;
+use crate::inventory::{self, service};
 use crate::kernel::{Kernel, KernelError};
 use crate::metrics::{Build, Observed, Page, PageError};
+use crate::owner::Sources;
 use crate::status::KernelSide;
 use crate::table::{Clock, Limits, Snapshot, SocketTable};
 
@@ -62,6 +70,9 @@ pub enum RunError {
     /// The owner of the table ended early.
     #[error("reading records ended early: {0}")]
     Owner(String),
+    /// The inventory could not start, or ended early.
+    #[error("reading sockets ended early: {0}")]
+    Inventory(String),
     /// The server ended early.
     #[error("serving HTTP ended early: {0}")]
     Server(String),
@@ -91,12 +102,22 @@ pub struct Parts<S> {
     pub settings: Settings,
     /// Where HTTP is served.
     pub listener: TcpListener,
+    /// Where else it is served.
+    pub unix_socket: Option<UnixSocket>,
     /// Where records come from.
     pub source: S,
     /// What is attached; detached before the last records are read.
     pub kernel: Arc<dyn KernelStatus>,
     /// Where each record is written.
     pub log: Option<RecordLog>,
+    /// The configuration.
+    pub config: Arc<config::Live>,
+    /// Reads every socket of the node; none: no inventory, and owners stay unknown.
+    pub inventory: Option<inventory::read::Reader>,
+    /// Where the API reads sockets from in place of the inventory.
+    pub sockets: Option<Arc<dyn SocketSource>>,
+    /// What happens, for the API.
+    pub feed: Feed,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -130,13 +151,31 @@ pub async fn start(
     tracing::info!("ka-daemon {version}, revision {revision}, {rustc}");
     // Before the file is read: a signal that comes meanwhile means a newer file.
     let hangups = signal(SignalKind::hangup()).map_err(RunError::Hangup)?;
-    let config = Arc::new(config::Live::open(settings.config.as_deref())?);
+    let config = config::Live::open(settings.config.as_deref())?;
     let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
     let listener = server::bind(settings.listen_address).await?;
+    let unix_socket = settings.unix_socket.as_deref().map(UnixSocket::bind).transpose()?;
     let kernel = Kernel::inspect(settings.btf.as_deref())?;
     let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
     let source = hooks.source()?;
-    let parts = Parts { settings, listener, source, kernel: Arc::new(hooks), log, started };
+    let hooks = Arc::new(hooks);
+    let iterators: Arc<dyn Iterators> = Arc::clone(&hooks) as _;
+    let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), Sources::default())));
+    let inventory = Some(inventory::read::Reader::new(iterators, directory, kernel.hz));
+    let config = Arc::new(config);
+    let parts = Parts {
+        settings,
+        listener,
+        unix_socket,
+        source,
+        kernel: hooks,
+        log,
+        config: Arc::clone(&config),
+        inventory,
+        sockets: None,
+        feed: Feed::default(),
+        started,
+    };
     tokio::select! {
         result = run(parts, shutdown) => result,
         never = config.follow(hangups) => match never {},
@@ -165,41 +204,63 @@ pub async fn run<S: RecordSource + Send + 'static>(
     parts: Parts<S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Parts { settings, listener, source, kernel, log, started } = parts;
+    let Parts { settings, listener, unix_socket, source, kernel, log, config, inventory, sockets, feed, started } =
+        parts;
     let status = kernel.status();
     let limits = Limits {
         max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
         idle_floor: settings.idle_floor,
-        max_owners: 200,
-        owner_labels: crate::table::OwnerLabels::ALL,
+        max_owners: settings.max_owners,
+        owner_labels: settings.owner_labels,
     };
-    let table = SocketTable::new(Clock::new(status.hz), limits);
-    let (owner, reader) = Owner::new(Pump::new(table, log), source);
+    let clock = Clock::new(status.hz);
+    let teller = Teller::new(feed.clone(), Arc::clone(&config));
+    let mut pump = Pump::new(SocketTable::new(clock, limits), log).with_teller(teller);
+    if let Some(inventory) = &inventory {
+        pump = pump.with_owners(inventory.lookup());
+    }
+    let (owner, reader) = Owner::new(pump, source);
+    let listing = inventory.map(|reader_of_sockets| Listing {
+        reader: reader_of_sockets,
+        table: Some(reader.table()),
+        config,
+        clock,
+    });
+    let sockets = sockets.or_else(|| listing.clone().map(|listing| Arc::new(listing) as _));
+    let (inventory, mut inventory_ended) = service::start(listing, settings.inventory_interval)
+        .map_err(|error| RunError::Inventory(error.to_string()))?;
     let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel: Arc::clone(&kernel) });
     let page = Page::new(Arc::clone(&observed), Build::THIS)?;
     let health = Health::starting();
     let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
-    let app = router(App { health: health.clone(), reader, observed, page, settings, started });
+    let places = places(&settings, address, unix_socket.as_ref());
+    let stopping = feed.clone();
+    let app =
+        App { health: health.clone(), reader, observed, page, settings, started, feed, sockets, inventory };
+    let app = router(app);
 
     let (stop_owner, owner_stopped) = oneshot::channel();
     let (stop_server, server_stopped) = oneshot::channel::<()>();
     let mut owner = tokio::spawn(owner.run(owner_stopped));
-    let mut server = tokio::spawn(server::serve(listener, app, async move {
+    let mut server = tokio::spawn(server::serve(listener, unix_socket, app, async move {
         // A dropped sender means the same.
         drop(server_stopped.await);
     }));
     health.set(Readiness::Ready);
     report(&status);
     let ready_ms = started.elapsed().as_millis();
-    tracing::info!("serving http://{address}/metrics; ready in {ready_ms} ms");
+    tracing::info!("serving {places}; ready in {ready_ms} ms");
 
     let ended_early = tokio::select! {
         () = shutdown => None,
         result = &mut owner => Some(RunError::Owner(reason(result))),
         result = &mut server => Some(RunError::Server(reason(result.map(Ok::<(), io::Error>)))),
+        () = inventory_ended.wait() => Some(RunError::Inventory("it stopped by itself".to_owned())),
     };
     let why = ended_early.as_ref().map_or_else(|| "stopping".to_owned(), ToString::to_string);
     health.set(Readiness::NotReady(why));
+    // Answers that would not end by themselves end.
+    stopping.close();
     drop(stop_server);
     if !server.is_finished() {
         in_time("serving HTTP", SERVER_LIMIT, server).await;
@@ -220,6 +281,17 @@ pub async fn run<S: RecordSource + Send + 'static>(
             Err(_) => Err(RunError::Owner("it did not stop in time".to_owned())),
         },
     }
+}
+
+/// Where what is served, for the log.
+fn places(settings: &Settings, address: SocketAddr, unix: Option<&UnixSocket>) -> String {
+    let whole = settings.expose_sockets || address.ip().to_canonical().is_loopback();
+    let tcp = if whole {
+        format!("http://{address}/")
+    } else {
+        format!("http://{address}/metrics, and to this machine alone the page and the API")
+    };
+    unix.map_or_else(|| tcp.clone(), |unix| format!("{tcp}, and {}", unix.path().display()))
 }
 
 /// Whether a task ended well within a time.

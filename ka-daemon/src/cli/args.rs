@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::settings::{Rtt, Settings};
-use super::{logging, values};
+use super::{logging, values, web};
 use crate::status::Plan;
+use crate::table::OwnerLabels;
 
 /// What `--version` shows after the name.
 pub const VERSION: &str =
@@ -58,7 +59,8 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /-/healthy, /-/ready and /api.
+    /// Address of /metrics, /-/healthy and /-/ready; of the page and /api too where it is a loopback
+    /// address.
     #[arg(
         long = "web.listen-address",
         env = "KA_WEB_LISTEN_ADDRESS",
@@ -67,6 +69,8 @@ pub struct RunArgs {
         value_parser = values::listen_address
     )]
     listen_address: SocketAddr,
+    #[command(flatten)]
+    web: web::WebArgs,
     /// How to hook the kernel: the best way that it takes, or only the named one.
     #[arg(long, env = "KA_HOOKS", value_name = "PLAN", value_enum, default_value_t = Hooks::Auto)]
     hooks: Hooks,
@@ -95,6 +99,33 @@ pub struct RunArgs {
         value_parser = values::idle_floor
     )]
     idle_floor: Duration,
+    /// Owners that have series of their own, at most; the rest is counted as comm="~other".
+    #[arg(
+        long,
+        env = "KA_MAX_OWNERS",
+        value_name = "N",
+        default_value = "200",
+        value_parser = values::max_owners
+    )]
+    max_owners: usize,
+    /// Owner labels to use, separated by commas; the others stay empty.
+    #[arg(
+        long,
+        env = "KA_OWNER_LABELS",
+        value_name = "LABELS",
+        default_value = "namespace,pod,container,service,comm",
+        value_parser = values::owner_labels
+    )]
+    owner_labels: OwnerLabels,
+    /// How often all sockets are read; stretched to 300 times what a reading takes.
+    #[arg(
+        long,
+        env = "KA_INVENTORY_INTERVAL",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = values::inventory_interval
+    )]
+    inventory_interval: Duration,
     /// Size of the ring buffer between kernel and daemon: a power of two of whole pages.
     #[arg(
         long,
@@ -129,6 +160,9 @@ impl RunArgs {
     pub fn settings(&self) -> Settings {
         Settings {
             listen_address: self.listen_address,
+            unix_socket: self.web.unix_socket.clone(),
+            expose_sockets: self.web.expose_sockets,
+            allowed_hosts: self.web.allowed_hosts.clone(),
             hooks: match self.hooks {
                 Hooks::Auto => None,
                 Hooks::Fentry => Some(Plan::Fentry),
@@ -142,6 +176,9 @@ impl RunArgs {
             },
             max_sockets: self.max_sockets,
             idle_floor: self.idle_floor,
+            max_owners: self.max_owners,
+            owner_labels: self.owner_labels,
+            inventory_interval: self.inventory_interval,
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,
@@ -223,6 +260,14 @@ mod tests {
         assert_eq!(defaults.idle_floor, Duration::from_secs(10));
         assert_eq!(defaults.ring_buffer_bytes, 16 << 20);
         assert!(!defaults.bpf_stats);
+        assert!(!defaults.expose_sockets && defaults.allowed_hosts.is_empty());
+        assert_eq!(defaults.unix_socket, None);
+    }
+
+    #[test]
+    fn hosts_may_be_repeated_or_listed() {
+        let hosts = settings(&["--web.allowed-host", "a.example,b", "--web.allowed-host=c"]).allowed_hosts;
+        assert_eq!(hosts, ["a.example", "b", "c"]);
     }
 
     #[test]

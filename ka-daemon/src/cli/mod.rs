@@ -7,5 +7,6 @@ mod check_config;
 pub mod logging;
 pub mod settings;
 mod values;
+pub mod web;
 
 pub use args::{Cli, Command};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::status::Plan;
+use crate::table::OwnerLabels;
 
 /// How the round trip of a probe is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +24,12 @@ pub enum Rtt {
 pub struct Settings {
     /// Where HTTP is served.
     pub listen_address: SocketAddr,
+    /// The unix socket where it is served too.
+    pub unix_socket: Option<PathBuf>,
+    /// Whether the page and the API are for others than this machine.
+    pub expose_sockets: bool,
+    /// Names that the `Host` header may have beside this machine's own.
+    pub allowed_hosts: Vec<String>,
     /// The only plan to attach by; none: the best for each intent.
     #[serde(serialize_with = "plan_or_auto")]
     pub hooks: Option<Plan>,
@@ -35,6 +42,13 @@ pub struct Settings {
     /// Idle time from which resets and drops of unwatched sockets are told of.
     #[serde(rename = "idle_floor_seconds", serialize_with = "seconds")]
     pub idle_floor: Duration,
+    /// Owners that have series of their own, at most.
+    pub max_owners: usize,
+    /// The owner labels in use.
+    pub owner_labels: OwnerLabels,
+    /// How often all sockets are read.
+    #[serde(rename = "inventory_interval_seconds", serialize_with = "seconds")]
+    pub inventory_interval: Duration,
     /// Size of the ring buffer.
     pub ring_buffer_bytes: u32,
     /// Where each record is written as a line of JSON.

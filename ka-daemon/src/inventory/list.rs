@@ -11,6 +11,7 @@ use super::describe;
 use super::netns::Sysctls;
 use super::presets::Raw;
 use super::read::{Reader, Report};
+use crate::api::{SocketSource, SourceError};
 use crate::config;
 use crate::run::owner::Table;
 use crate::table::Clock;
@@ -53,6 +54,16 @@ impl Listing {
         });
         batch.flush();
         report
+    }
+}
+
+impl SocketSource for Listing {
+    fn sockets(
+        &self,
+        filter: &Filter,
+        each: &mut dyn FnMut(SocketView) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
+        Self::sockets(self, filter, each).map(drop).map_err(|error| SourceError::new(error.to_string()))
     }
 }
 

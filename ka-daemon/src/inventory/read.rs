@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ka_common::SocketRow;
 
-use super::directory::Directory;
+use super::directory::{Directory, Lookup};
 use super::netns::{self, Home, KernelCounts, Place, Places, Sysctls};
 use super::source::{Iterators, rows};
 use super::diag;
@@ -55,6 +55,12 @@ impl Reader {
     /// Whose every socket is.
     pub fn directory(&self) -> MutexGuard<'_, Directory> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose every socket is, for the table.
+    #[must_use]
+    pub fn lookup(&self) -> Lookup {
+        Lookup(Arc::clone(&self.directory))
     }
 
     /// Why the kernel's iterators are not used, where they are not.

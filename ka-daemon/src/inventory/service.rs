@@ -5,12 +5,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use ka_common::SocketRow;
+use tokio::sync::oneshot;
 
 use super::describe;
+use super::list::Listing;
 use super::netns::Places;
 use super::presets::Raw;
 use super::read::{Netns, Reader};
@@ -31,10 +32,10 @@ const COUNTED: usize = 64;
 /// What the thread is asked.
 enum Request {
     /// Read the kernel's counts into the table, and say so.
-    Counts(tokio::sync::oneshot::Sender<()>),
+    Counts(oneshot::Sender<()>),
 }
 
-/// The running thread. Dropping it lets it end after what it is at.
+/// The running thread.
 #[derive(Clone)]
 pub struct Inventory {
     requests: mpsc::Sender<Request>,
@@ -44,7 +45,7 @@ impl Inventory {
     /// Reads the kernel's own counts into the table, so that a page shows both of one moment. Not waited
     /// for longer than `limit`: a sweep may be under way.
     pub async fn counts(&self, limit: Duration) {
-        let (done, wait) = tokio::sync::oneshot::channel();
+        let (done, wait) = oneshot::channel();
         if self.requests.send(Request::Counts(done)).is_ok()
             && tokio::time::timeout(limit, wait).await.is_err()
         {
@@ -53,21 +54,38 @@ impl Inventory {
     }
 }
 
-/// Starts the thread. It ends when every [`Inventory`] is dropped, or the table's owner has ended.
+/// Completes when the thread has ended, which it does when every [`Inventory`] is dropped or the table's owner
+/// has ended; never, where there is none.
+#[derive(Debug)]
+pub struct Ended(Option<oneshot::Receiver<()>>);
+
+impl Ended {
+    /// Waits for it.
+    pub async fn wait(&mut self) {
+        match &mut self.0 {
+            // The thread drops its end, and sends nothing.
+            Some(ended) => drop(ended.await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Starts the thread. Without a listing there is none: the inventory finds nothing.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(
-    reader: Reader,
-    table: Table,
-    config: Arc<config::Live>,
-    clock: Clock,
-    interval: Duration,
-) -> io::Result<(Inventory, JoinHandle<()>)> {
+pub fn start(listing: Option<Listing>, interval: Duration) -> io::Result<(Option<Inventory>, Ended)> {
+    let Some(Listing { reader, table: Some(table), config, clock }) = listing else {
+        return Ok((None, Ended(None)));
+    };
     let (requests, asked) = mpsc::channel();
+    let (lives, ended) = oneshot::channel();
     let worker = Worker { reader, table, config, clock, interval, number: 0, places: Places::new() };
-    let thread = std::thread::Builder::new().name("inventory".into()).spawn(move || worker.run(&asked))?;
-    Ok((Inventory { requests }, thread))
+    std::thread::Builder::new().name("inventory".into()).spawn(move || {
+        let _lives: oneshot::Sender<()> = lives;
+        worker.run(&asked);
+    })?;
+    Ok((Some(Inventory { requests }), Ended(Some(ended))))
 }
 
 struct Worker {

@@ -18,12 +18,13 @@ mod testing;
 
 use ka_common::{Record, SocketRow};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::names::PodNames;
 pub use self::owners::{Owners, Sources};
 
 /// Whose a socket is. What does not apply or is not known is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Owner {
     /// The process, where one holds the socket.

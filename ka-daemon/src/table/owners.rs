@@ -5,6 +5,7 @@ use super::snapshot::{OwnerId, OwnerKey, OwnerTotals};
 use crate::inventory::totals::OwnerSockets;
 use crate::owner::{Held, Owner};
 use rustc_hash::FxBuildHasher;
+use serde::{Serialize, Serializer};
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::hash::BuildHasher as _;
@@ -46,6 +47,42 @@ impl OwnerLabels {
     /// All of them.
     pub const ALL: Self = Self { namespace: true, pod: true, container: true, service: true, comm: true };
 
+    /// Reads a list such as `namespace,pod`; an empty one uses none.
+    ///
+    /// # Errors
+    /// What is no label is named.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut labels =
+            Self { namespace: false, pod: false, container: false, service: false, comm: false };
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let place = match name {
+                "namespace" => &mut labels.namespace,
+                "pod" => &mut labels.pod,
+                "container" => &mut labels.container,
+                "service" => &mut labels.service,
+                "comm" => &mut labels.comm,
+                other => {
+                    return Err(format!(
+                        "{other:?} is no owner label; expected some of namespace, pod, container, service, comm"
+                    ));
+                }
+            };
+            *place = true;
+        }
+        Ok(labels)
+    }
+
+    fn names(self) -> Vec<&'static str> {
+        let all = [
+            (self.namespace, "namespace"),
+            (self.pod, "pod"),
+            (self.container, "container"),
+            (self.service, "service"),
+            (self.comm, "comm"),
+        ];
+        all.into_iter().filter_map(|(used, name)| used.then_some(name)).collect()
+    }
+
     fn of(self, owner: &Owner) -> OwnerKey {
         let text = |wanted: bool, text: &str| if wanted { text.into() } else { Arc::default() };
         OwnerKey {
@@ -55,6 +92,12 @@ impl OwnerLabels {
             service: text(self.service, &owner.service),
             comm: text(self.comm, &owner.comm),
         }
+    }
+}
+
+impl Serialize for OwnerLabels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.names().serialize(serializer)
     }
 }
 
@@ -232,6 +275,14 @@ mod tests {
         let none = OwnerLabels { namespace: false, pod: false, container: false, service: false, comm: false };
         let mut fixture = Fixture::new(none, 10);
         assert_eq!(fixture.find("a", 0), OwnerId::UNKNOWN);
+    }
+
+    #[test]
+    fn labels_are_read_by_name() {
+        assert_eq!(OwnerLabels::parse("namespace,pod,container,service,comm"), Ok(OwnerLabels::ALL));
+        assert_eq!(OwnerLabels::parse(" pod, comm,").unwrap().names(), ["pod", "comm"]);
+        assert_eq!(OwnerLabels::parse("").unwrap().names(), [""; 0]);
+        assert!(OwnerLabels::parse("pod,pid").unwrap_err().contains("\"pid\" is no owner label"));
     }
 
     #[test]
