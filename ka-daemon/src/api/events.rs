@@ -121,13 +121,12 @@ impl Telling {
             let event = message.event();
             let mut sent = sse::Event::default().event(event.name());
             match event {
-                Event::Lost { .. } => {}
                 Event::Drop(drop) if drop.id <= self.told => continue,
                 Event::Drop(drop) => {
                     self.told = drop.id;
                     sent = sent.id(drop.id.to_string());
                 }
-                Event::ProbeUnanswered(_) | Event::Totals(_) => {}
+                Event::Lost { .. } | Event::ProbeUnanswered(_) | Event::Totals(_) => {}
             }
             if matches!(event, Event::Lost { .. }) || self.kinds.contains(&event.name()) {
                 return Some((Ok(sent.data(message.json())), self));

@@ -46,20 +46,18 @@ impl Feed {
     /// Gives a drop its number, keeps it and tells of it. Returns the number: 1 for the first.
     pub fn dropped(&self, mut drop: DropView) -> u64 {
         let shared = &*self.0;
-        let id = {
-            let _writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let id = shared.newest.load(Ordering::Relaxed) + 1;
-            drop.id = id;
-            let event = self.wanted().then(|| Event::Drop(Box::new(drop.clone())));
-            shared.slot(id).store(Some(Arc::new(drop)));
-            // After the drop itself: who reads the number finds the drop.
-            shared.newest.store(id, Ordering::Release);
-            // Within, so that drops are told in the order of their numbers.
-            if let Some(event) = event {
-                self.publish(event);
-            }
-            id
-        };
+        let writing = shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = shared.newest.load(Ordering::Relaxed) + 1;
+        drop.id = id;
+        let event = self.wanted().then(|| Event::Drop(Box::new(drop.clone())));
+        shared.slot(id).store(Some(Arc::new(drop)));
+        // After the drop itself: who reads the number finds the drop.
+        shared.newest.store(id, Ordering::Release);
+        // Before the lock is left, so that drops are told in the order of their numbers.
+        if let Some(event) = event {
+            self.publish(event);
+        }
+        std::mem::drop(writing);
         id
     }
 
@@ -137,6 +135,9 @@ impl Message {
     }
 
     /// The event in JSON, on one line.
+    ///
+    /// # Panics
+    /// Never: every event has a JSON form.
     #[must_use]
     pub fn json(&self) -> &str {
         self.json.get_or_init(|| serde_json::to_string(&self.event).expect("an event has a JSON form"))
