@@ -158,7 +158,7 @@ fn the_keyboard_reaches_everything_and_shows_where_it_is() {
         "it comes into view"
     );
     let mut reached = Vec::new();
-    for _ in 0..34 {
+    for _ in 0..32 {
         open.chrome.press(key::TAB);
         let here = open.chrome.eval(
             "[document.activeElement.id || document.activeElement.dataset.sort || document.activeElement.textContent,

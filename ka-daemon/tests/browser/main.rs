@@ -65,7 +65,7 @@ impl Open {
     fn column(&self, number: usize) -> Vec<String> {
         let cells = self.chrome.eval(&format!(
             "{ROWS}.map(row => [...row.cells[{number}].childNodes].filter(node => node.tagName !== 'BUTTON')
-                .map(node => node.textContent).join(' '))"
+                .map(node => node.textContent).join(' ').replace(/ +/g, ' '))"
         ));
         cells.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
     }

@@ -11,7 +11,7 @@ fn pictures() {
     let Some(folder) = std::env::var_os("KA_SCREENSHOTS").map(PathBuf::from) else { return };
     let open = Open::canned().expect("KA_SCREENSHOTS asks for pictures: chromedriver must be on PATH");
     open.tell_totals();
-    for (width, height, suffix) in [(1280, 900, ""), (400, 1100, "-narrow")] {
+    for (width, height, suffix) in [(1280, 900, ""), (400, 900, "-narrow")] {
         for theme in ["light", "dark"] {
             open.chrome.eval(&format!("theme('{theme}')"));
             open.picture(&folder.join(format!("page-{theme}{suffix}.png")), width, height);
