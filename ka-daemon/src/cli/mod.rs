@@ -6,5 +6,6 @@ pub mod check;
 pub mod logging;
 pub mod settings;
 mod values;
+pub mod web;
 
 pub use args::{Cli, Command};

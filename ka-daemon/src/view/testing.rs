@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
-use super::SocketView;
 use super::socket::{Origins, TimerKind, TimerView};
+use super::{DropView, SocketView};
 use crate::owner::Owner;
 
 /// An established socket of which little is known.
@@ -35,6 +35,38 @@ pub(crate) fn socket(local: &str, remote: &str) -> SocketView {
         uid: None,
         cgroup_id: 0,
         owner: Owner::default(),
+    }
+}
+
+/// A drop of which little is known.
+pub(crate) fn drop_view() -> DropView {
+    DropView {
+        id: 0,
+        time_seconds: 0.0,
+        cause: "keepalive_timeout".to_owned(),
+        timer: "keepalive".to_owned(),
+        local: "10.0.0.1:1".parse().unwrap(),
+        remote: "10.0.0.2:2".parse().unwrap(),
+        state: "ESTABLISHED".to_owned(),
+        netns: 4_026_531_840,
+        inode: 12_345,
+        keepalive: true,
+        keepidle_seconds: 15,
+        keepintvl_seconds: 15,
+        keepcnt: 9,
+        origin: Origins::default(),
+        preset: None,
+        user_timeout_ms: 0,
+        idle_seconds: 150.0,
+        probes_out: 9,
+        retransmits: 0,
+        unacked: 0,
+        unsent: 0,
+        error: 110,
+        icmp_error: 0,
+        owner: Owner::default(),
+        summary: String::new(),
+        advice: String::new(),
     }
 }
 
