@@ -4,7 +4,17 @@
 //! `KA_REQUIRE_CHROMIUM` set, as `cargo xtask test` does, it fails.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../api/http.rs"]
+#[expect(dead_code, reason = "the tests of the API use the rest")]
+mod http;
+#[path = "../api/daemon.rs"]
+#[expect(dead_code, reason = "the tests of the API use the rest")]
+mod real;
+#[path = "../support/mod.rs"]
+mod support;
+
 mod access;
+mod api;
 mod canned;
 mod chrome;
 mod daemon;
