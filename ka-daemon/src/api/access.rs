@@ -144,16 +144,16 @@ mod tests {
         Access { exposed, names: vec!["localhost".to_owned(), normal("Node-1."), normal("ka.example")] }
     }
 
-    fn tcp(remote: &str, local: &str) -> Option<Peer> {
-        Some(Peer::Tcp { remote: remote.parse().unwrap(), local: local.parse().unwrap() })
+    fn tcp(remote: &str, local: &str) -> Peer {
+        Peer::Tcp { remote: remote.parse().unwrap(), local: local.parse().unwrap() }
     }
 
-    fn refused(access: &Access, peer: Option<Peer>, uri: &str, hosts: &[&str]) -> Option<String> {
+    fn refused(access: &Access, peer: impl Into<Option<Peer>>, uri: &str, hosts: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for host in hosts {
             headers.append(header::HOST, host.parse().unwrap());
         }
-        access.refusal(peer, &uri.parse().unwrap(), &headers)
+        access.refusal(peer.into(), &uri.parse().unwrap(), &headers)
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
                 assert_eq!(refused(&access(false), tcp(remote, local), path, &["evil.example"]), None);
             }
         }
-        assert_eq!(refused(&access(false), Some(Peer::Unix), "/", &[]), None);
+        assert_eq!(refused(&access(false), Peer::Unix, "/", &[]), None);
         assert!(refused(&access(true), None, "/", &["localhost"]).is_some());
         assert_eq!(refused(&access(false), None, "/metrics", &[]), None);
     }

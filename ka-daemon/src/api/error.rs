@@ -53,10 +53,8 @@ impl IntoResponse for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let parameter = match &self {
-            Self::Parameter(error) => Some(error.parameter().to_owned()),
-            _ => None,
-        };
+        let parameter =
+            if let Self::Parameter(error) = &self { Some(error.parameter().to_owned()) } else { None };
         let retry = matches!(self, Self::Busy | Self::TooManyListeners { .. })
             .then_some([(header::RETRY_AFTER, RETRY_SECONDS)]);
         (code, retry, Json(ErrorAnswer { error: self.to_string(), parameter })).into_response()

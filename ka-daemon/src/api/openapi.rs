@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::http::header;
 use axum::response::IntoResponse;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::{self, ContentBuilder, Ref, ResponseBuilder};
+use utoipa::openapi::{self, ContentBuilder, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa::{Modify, OpenApi as _};
 
 use super::error::ErrorAnswer;
@@ -28,7 +28,7 @@ use super::error::ErrorAnswer;
         serve,
     ),
     components(schemas(ErrorAnswer)),
-    modifiers(&Refusals),
+    modifiers(&Refusals, &Complete),
 )]
 struct Document;
 
@@ -43,13 +43,29 @@ impl Modify for Refusals {
             ResponseBuilder::new().description(text).content("application/json", content.clone()).build()
         };
         let operations = document.paths.paths.values_mut().filter_map(|item| item.get.as_mut());
-        for Operation { responses, parameters, .. } in operations {
+        for Operation { responses, parameters, tags, .. } in operations {
+            // They would be names of this program's modules.
+            *tags = None;
             if parameters.is_some() {
                 let text = "A parameter is wrong; the answer names it";
                 responses.responses.insert("400".to_owned(), answer(text).into());
             }
             let text = "Not for this client, or the Host header does not name this machine";
             responses.responses.insert("403".to_owned(), answer(text).into());
+        }
+    }
+}
+
+/// What is unknown is null and there: every field is, save the parameter of an error that has none.
+struct Complete;
+
+impl Modify for Complete {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
+        for (_, schema) in schemas.filter(|(name, _)| *name != "ErrorAnswer") {
+            if let RefOr::T(Schema::Object(object)) = schema {
+                object.required = object.properties.keys().cloned().collect();
+            }
         }
     }
 }
@@ -64,8 +80,9 @@ pub fn document() -> openapi::OpenApi {
 #[must_use]
 pub fn json() -> &'static str {
     static JSON: LazyLock<String> = LazyLock::new(|| {
-        let document = document().to_pretty_json();
-        document.expect("the document has a JSON form") + "\n"
+        let document = document().to_pretty_json().expect("the document has a JSON form");
+        // The registry of formats has no hyphen there.
+        document.replace("\"format\": \"u-int", "\"format\": \"uint") + "\n"
     });
     &JSON
 }
@@ -74,6 +91,7 @@ pub fn json() -> &'static str {
 #[utoipa::path(
     get,
     path = "/api/v1/openapi.json",
+    operation_id = "openapi",
     responses((status = 200, description = "The document, OpenAPI 3.1", body = Object)),
 )]
 pub(super) async fn serve() -> impl IntoResponse {

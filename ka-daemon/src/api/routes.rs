@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) listeners: Arc<Semaphore>,
 }
 
-/// The routes of the API. Each is in the OpenAPI document.
+/// The routes of the API. Each is in the document that [`openapi`] makes.
 fn api() -> [(&'static str, MethodRouter<Arc<Shared>>); 6] {
     [
         ("/api/v1/status", get(status)),

@@ -16,7 +16,7 @@ use crate::owner::Owner;
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// The name of the process, or of its executable's file, as a whole: the kernel cuts the former
-    /// to 15 bytes. [`Self::text`] finds parts of names.
+    /// to 15 bytes. Parts of names are found by `text`.
     pub process: Option<String>,
     /// The id of the process.
     pub pid: Option<u32>,
@@ -36,7 +36,8 @@ pub struct Filter {
     /// Where the remote address lies.
     #[param(value_type = Option<String>, example = "2001:db8::/32")]
     pub remote: Option<Network>,
-    /// TCP states, of which one must apply; none: any. Names as in JSON, see [`parameter::state`].
+    /// TCP states, of which one must apply: as in JSON, or as `ss` writes them, in any case. May be
+    /// repeated.
     #[param(rename = "state", value_type = Option<Vec<String>>, style = Form, explode = false, example = json!(["ESTABLISHED"]))]
     pub states: Vec<&'static str>,
     /// Whether keepalive is on.

@@ -10,7 +10,7 @@ pub mod parameter;
 pub mod socket;
 pub mod sort;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use drops::DropView;
 pub use event::Event;

@@ -30,10 +30,8 @@ pub(crate) struct Daemon {
 
 pub(crate) fn settings(args: &[&str]) -> Settings {
     let args = [&["ka-daemon", "--web.listen-address", "127.0.0.1:0"], args].concat();
-    match Cli::parse_from(args).into_command() {
-        Command::Run(args) => args.settings(),
-        _ => unreachable!("run is the default"),
-    }
+    let Command::Run(args) = Cli::parse_from(args).into_command() else { unreachable!("run is the default") };
+    args.settings()
 }
 
 impl Daemon {
@@ -99,7 +97,7 @@ impl SocketSource for Ageing {
     ) -> Result<(), SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         for socket in &self.sockets {
-            let age = (monotonic() - self.start).as_secs_f64();
+            let age = monotonic().checked_sub(self.start).unwrap().as_secs_f64();
             let mut socket = socket.clone();
             if let Some(timer) = &mut socket.timer {
                 timer.expires_seconds -= age;

@@ -1,4 +1,4 @@
-//! The OpenAPI document: golden, complete, and true of real answers.
+//! The API's document: golden, complete, and true of real answers.
 
 use std::sync::Arc;
 

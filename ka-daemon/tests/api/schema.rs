@@ -1,4 +1,4 @@
-//! Checks a value against a schema of the OpenAPI document. Knows the keywords that occur there and
+//! Checks a value against a schema of the API's document. Knows the keywords that occur there and
 //! panics at any other, so that nothing goes unchecked.
 
 use serde_json::Value;
