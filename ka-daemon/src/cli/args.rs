@@ -110,6 +110,9 @@ pub struct RunArgs {
     /// Ask the kernel to time its BPF programs (some 60 ns a run, for all programs of the machine).
     #[arg(long, env = "KA_BPF_STATS")]
     bpf_stats: bool,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: super::kubernetes::KubernetesArgs,
     #[command(flatten)]
     log: logging::LogArgs,
 }
@@ -142,6 +145,10 @@ impl RunArgs {
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,
+            #[cfg(feature = "kubernetes")]
+            kubernetes: self.kubernetes.options(),
+            #[cfg(not(feature = "kubernetes"))]
+            kubernetes: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod args;
 pub mod check;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod logging;
 pub mod settings;
 mod values;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::owner::KubeOptions;
 use crate::status::Plan;
 
 /// How the round trip of a probe is taken.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub record_log: Option<PathBuf>,
     /// Whether the kernel is asked to time its BPF programs.
     pub bpf_stats: bool,
+    /// The Kubernetes API, where it is asked for names.
+    pub kubernetes: Option<KubeOptions>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -7,6 +7,8 @@
 //! host's. docs/owners.md has the layouts in a table.
 
 mod container;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use self::container::Found;
