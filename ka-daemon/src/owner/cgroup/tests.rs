@@ -116,6 +116,7 @@ fn containers_without_kubernetes() {
     use Runtime::{BuildKit, Containerd, Docker, Ecs, Garden, Lxc, Nspawn, Podman};
     let task = "2c8e5d70e0a14a0f9a4f1e7d3c5b6a79";
     let fargate = format!("/ecs/{task}/{task}-3425374871");
+    let fargate_flat = format!("/ecs/{task}-452711984");
     let ecs = format!("/ecs/{task}/{{A}}");
     let ecs_cluster = format!("/ecs/prod/{task}/{{A}}");
     let ecs_slice = format!("/ecstasks.slice/ecstasks-{task}.slice/docker-{{A}}.scope");
@@ -144,6 +145,14 @@ fn containers_without_kubernetes() {
             "/docker/buildkit/k5m1v0u4c9q2x7z8w3e6r1t0y",
             container(Some(BuildKit), "k5m1v0u4c9q2x7z8w3e6r1t0y", ""),
         ),
+        (
+            "/system.slice/docker-k5m1v0u4c9q2x7z8w3e6r1t0y.scope",
+            container(Some(BuildKit), "k5m1v0u4c9q2x7z8w3e6r1t0y", ""),
+        ),
+        (
+            "/docker/buildx/{A}/buildkit/k5m1v0u4c9q2x7z8w3e6r1t0y",
+            container(Some(BuildKit), "k5m1v0u4c9q2x7z8w3e6r1t0y", ""),
+        ),
         // nerdctl, and containerd by other callers without the systemd driver.
         ("/system.slice/nerdctl-{A}.scope", container(Some(Containerd), A, "")),
         ("/default/{A}", container(None, A, "")),
@@ -165,6 +174,7 @@ fn containers_without_kubernetes() {
         (&ecs, container(None, A, "")),
         (&ecs_cluster, container(None, A, "")),
         (&ecs_slice, container(Some(Docker), A, "")),
+        (&fargate_flat, container(Some(Ecs), &fargate_flat["/ecs/".len()..], "")),
         (&fargate, container(Some(Ecs), &fargate["/ecs/".len() + 33..], "")),
         // Garden of Cloud Foundry, with and without CPU entitlement.
         ("/garden/9b1d3f5a-2c4e-4a6b-5d7f-1e3c", container(Some(Garden), "9b1d3f5a-2c4e-4a6b-5d7f-1e3c", "")),
@@ -239,6 +249,8 @@ fn units() {
             "/machine.slice/machine-qemu\\x2d3\\x2dweb.scope/libvirt/emulator",
             unit("machine-qemu\\x2d3\\x2dweb.scope"),
         ),
+        // nspawn with --keep-unit in a service of any name: the guest's units are not the host's.
+        ("/machine.slice/web.service/payload/system.slice/nginx.service", unit("web.service")),
         // Escaped, since the kernel could take `cpu.` for the beginning of a file of its own.
         ("/system.slice/_cpu.service", unit("cpu.service")),
         // podman generate systemd: the unit of the monitor, with a container's id in its name.

@@ -4,6 +4,8 @@
 //! It never fails the daemon: what goes wrong is tried again, logged once for each kind, and shown in the
 //! status. Without names owners have what the path of the control group tells.
 
+#[cfg(test)]
+mod fake;
 mod pod;
 mod status;
 #[cfg(test)]

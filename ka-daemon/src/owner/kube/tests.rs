@@ -1,133 +1,14 @@
 //! The watch against a small API server over real HTTP.
 
-use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use axum::{Json, Router, routing};
-use futures_util::stream;
-use serde_json::{Value, json};
+use axum::http::StatusCode;
+use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc};
 
+use super::fake::{LIMIT, Server, TOKEN, failure, list, pod};
 use super::*;
-use crate::owner::testing::Folder;
-
-const TOKEN: &str = "a-token";
-const LIMIT: Duration = Duration::from_secs(20);
-
-type Parameters = HashMap<String, String>;
-
-/// Answers lists in the order in which they were put in, and hands each watch to the test.
-struct Fake {
-    lists: Mutex<VecDeque<(StatusCode, Value)>>,
-    asked: mpsc::UnboundedSender<Parameters>,
-    watches: mpsc::UnboundedSender<Watch>,
-}
-
-/// A watch that was begun: what was asked for, and the way to answer.
-struct Watch {
-    parameters: Parameters,
-    answer: mpsc::UnboundedSender<io::Result<String>>,
-}
-
-impl Watch {
-    fn send(&self, kind: &str, object: &Value) {
-        self.answer.send(Ok(format!("{}\n", json!({"type": kind, "object": object})))).unwrap();
-    }
-
-    /// Breaks the connection in the middle of the answer.
-    fn cut(&self) {
-        self.answer.send(Err(io::Error::other("cut"))).unwrap();
-    }
-}
-
-async fn pods(
-    State(fake): State<Arc<Fake>>,
-    Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
-) -> Response {
-    if headers.get("authorization").and_then(|value| value.to_str().ok()) != Some("Bearer a-token") {
-        return (StatusCode::UNAUTHORIZED, Json(failure(401, "Unauthorized"))).into_response();
-    }
-    if parameters.contains_key("watch") {
-        let (answer, mut lines) = mpsc::unbounded_channel();
-        fake.watches.send(Watch { parameters, answer }).unwrap();
-        return Body::from_stream(stream::poll_fn(move |context| lines.poll_recv(context))).into_response();
-    }
-    fake.asked.send(parameters).unwrap();
-    let (status, list) = fake.lists.lock().await.pop_front().expect("a list that the test does not expect");
-    (status, Json(list)).into_response()
-}
-
-struct Server {
-    fake: Arc<Fake>,
-    asked: mpsc::UnboundedReceiver<Parameters>,
-    watches: mpsc::UnboundedReceiver<Watch>,
-    address: SocketAddr,
-    folder: Folder,
-}
-
-impl Server {
-    async fn start(lists: impl IntoIterator<Item = (StatusCode, Value)>) -> Self {
-        let (asked_sender, asked) = mpsc::unbounded_channel();
-        let (watch_sender, watches) = mpsc::unbounded_channel();
-        let lists = Mutex::new(lists.into_iter().collect());
-        let fake = Arc::new(Fake { lists, asked: asked_sender, watches: watch_sender });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let app = Router::new().route("/api/v1/pods", routing::get(pods)).with_state(Arc::clone(&fake));
-        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { fake, asked, watches, address, folder: Folder::new("kube") }
-    }
-
-    fn source(&self, token: &str) -> KubeSource {
-        let kubeconfig = self.folder.path("kubeconfig");
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "here",
-            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.address)}}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
-        });
-        std::fs::write(&kubeconfig, text.to_string()).unwrap();
-        KubeSource::start(KubeOptions { node: "node-a".to_owned(), kubeconfig: Some(kubeconfig) })
-    }
-
-    async fn list_asked(&mut self) -> Parameters {
-        tokio::time::timeout(LIMIT, self.asked.recv()).await.expect("no list was asked for").unwrap()
-    }
-
-    async fn watch(&mut self) -> Watch {
-        tokio::time::timeout(LIMIT, self.watches.recv()).await.expect("no watch was begun").unwrap()
-    }
-}
-
-fn failure(code: u16, reason: &str) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-           "message": format!("said {reason}"), "reason": reason, "code": code})
-}
-
-fn list(version: &str, next: &str, items: &[Value]) -> (StatusCode, Value) {
-    let metadata = json!({"resourceVersion": version, "continue": next});
-    (StatusCode::OK, json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items}))
-}
-
-/// A pod `uid` whose name is `pod-UID`, with one container where `container` is its id.
-fn pod(uid: &str, version: &str, container: Option<&str>) -> Value {
-    let status = container.map(|id| json!({"name": "app", "containerID": format!("containerd://{id}")}));
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "node-a"},
-        "metadata": {"uid": uid, "namespace": "ns", "name": format!("pod-{uid}"), "resourceVersion": version},
-        "status": {"containerStatuses": status.into_iter().collect::<Vec<_>>()},
-    })
-}
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
@@ -207,6 +88,20 @@ async fn a_server_that_ends_each_watch_is_not_asked_without_end() {
     }
     assert_eq!(watches, requests - 1, "the list is a request as well");
     assert!(source.status().synced);
+}
+
+#[tokio::test]
+async fn over_tls_the_server_must_be_the_one_that_the_kubeconfig_trusts() {
+    let mut server = Server::start([list("1", "", &[pod("a", "1", None)])]).await.with_tls().await;
+    let source = server.source(TOKEN);
+    known(&source, &["a"]).await;
+    drop(source);
+    server.trusts_another();
+    let source = server.source(TOKEN);
+    until("the error", || source.status().errors >= 1).await;
+    let error = source.status().last_error.unwrap();
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+    assert!(error.message.contains("certificate"), "{}", error.message);
 }
 
 #[tokio::test]
