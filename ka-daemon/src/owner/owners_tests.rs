@@ -258,3 +258,85 @@ fn a_living_process_is_read_from_the_kernel_and_stays_known_when_it_dies() {
     sleeper.end();
     assert_eq!(owners.process(pid, start_ns, "sleep", at(3600)), owner);
 }
+
+/// Control groups of the running kernel, removed at the end.
+struct Groups(Vec<PathBuf>);
+
+impl Groups {
+    /// Makes `names` below each other; none where that cannot be.
+    fn make(names: &[&str]) -> Option<Self> {
+        let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
+        let mount = mounts.0.into_iter().find(|mount| mount.fs_type == "cgroup2");
+        let (Some(mount), true) = (mount, rustix::process::geteuid().is_root()) else {
+            eprintln!("skipped: needs root and a mounted cgroup2");
+            return None;
+        };
+        let mut path = mount.mount_point;
+        let mut made = Self(Vec::new());
+        for name in names {
+            path.push(name);
+            fs::create_dir(&path).unwrap();
+            made.0.push(path.clone());
+        }
+        Some(made)
+    }
+
+    fn leaf(&self) -> &std::path::Path {
+        self.0.last().unwrap()
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            // A process that was just killed may still be on its way out.
+            for _ in 0..100 {
+                if fs::remove_dir(path).is_ok() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_process_and_its_group_are_found_in_the_running_kernel() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let top = format!("ka-test-owners-{}", std::process::id());
+    let pod = format!("kubepods-pod{}.slice", UID.replace('-', "_"));
+    let Some(groups) = Groups::make(&[&top, &pod, &format!("cri-containerd-{ID}.scope")]) else { return };
+    let node = Node::new();
+    node.pod_logs();
+    let mut owners = Owners::new(Sources {
+        pod_logs: node.0.path("pods"),
+        container_logs: node.0.path("containers"),
+        ..Sources::default()
+    });
+    let sleeper = Sleeper::start();
+    let pid = sleeper.0.id();
+    fs::write(groups.leaf().join("cgroup.procs"), pid.to_string()).unwrap();
+    let stat = procfs::process::Process::new(pid.try_into().unwrap()).unwrap().stat().unwrap();
+    let start_ns = stat.starttime * 1_000_000_000 / procfs::ticks_per_second();
+    let process = owners.process(pid, start_ns, "sleep", at(0));
+    let id = fs::metadata(groups.leaf()).unwrap().ino();
+    let group = owners.cgroup(id, at(0));
+    sleeper.end();
+    let expected = Owner {
+        namespace: "shop".to_owned(),
+        pod: "cart-1".to_owned(),
+        container: "web".to_owned(),
+        container_id: ID.to_owned(),
+        pod_uid: UID.to_owned(),
+        ..Owner::default()
+    };
+    assert_eq!(*group, expected);
+    let exe = process.exe.clone();
+    let comm = process.comm.clone();
+    assert_eq!(*process, Owner { pid: Some(pid), comm, exe, ..expected.clone() });
+    drop(groups);
+    assert_eq!(*owners.cgroup(id, at(59)), expected, "removed, and still known");
+    owners.expire(at(119));
+    assert_eq!(*owners.cgroup(id, at(119)), Owner::default());
+}
