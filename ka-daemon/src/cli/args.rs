@@ -144,6 +144,9 @@ pub struct RunArgs {
     /// Configuration file, read again at SIGHUP: see docs/configuration.md.
     #[arg(long, env = "KA_CONFIG_FILE", value_name = "FILE")]
     config: Option<PathBuf>,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: super::kubernetes::KubernetesArgs,
     #[command(flatten)]
     log: logging::LogArgs,
 }
@@ -183,6 +186,10 @@ impl RunArgs {
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,
             config: self.config.clone(),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: self.kubernetes.options(),
+            #[cfg(not(feature = "kubernetes"))]
+            kubernetes: None,
         }
     }
 }

@@ -4,6 +4,8 @@
 pub mod args;
 pub mod check;
 mod check_config;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod logging;
 pub mod settings;
 mod values;

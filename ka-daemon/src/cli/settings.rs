@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::owner::KubeOptions;
 use crate::status::Plan;
 use crate::table::OwnerLabels;
 
@@ -58,6 +59,8 @@ pub struct Settings {
     /// The configuration file.
     #[serde(rename = "config_file")]
     pub config: Option<PathBuf>,
+    /// The Kubernetes API, where it is asked for names.
+    pub kubernetes: Option<KubeOptions>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

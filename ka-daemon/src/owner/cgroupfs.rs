@@ -201,3 +201,77 @@ fn walked(mount_point: &Path, limit: usize) -> Vec<(u64, PathBuf)> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    /// The mounted file system, with groups that it has; none where this machine has cgroup v1 alone.
+    fn mounted() -> Option<(CgroupFs, Vec<(u64, PathBuf)>)> {
+        match CgroupFs::open() {
+            Ok(cgroupfs) => {
+                let groups = walked(&cgroupfs.mount_point, 20);
+                Some((cgroupfs, groups))
+            }
+            Err(CgroupFsError::NotMounted) => {
+                eprintln!("skipped: no cgroup2 is mounted here");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn walking(cgroupfs: &CgroupFs) -> CgroupFs {
+        let walked = CgroupFs::at(cgroupfs.mount_point.clone(), cgroupfs.root.clone()).unwrap();
+        CgroupFs { walk: Some(Walk::default()), ..walked }
+    }
+
+    #[test]
+    fn each_group_is_found_by_its_id() {
+        let Some((mut cgroupfs, groups)) = mounted() else { return };
+        let mut walking = walking(&cgroupfs);
+        assert!(!groups.is_empty());
+        for (id, path) in groups {
+            let expected = Lookup::Found(in_hierarchy(&cgroupfs.mount_point, &cgroupfs.root, &path).unwrap());
+            assert_eq!(cgroupfs.path(id, NOW), expected, "{}", path.display());
+            assert_eq!(walking.path(id, NOW), expected, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_removed_group_is_gone() {
+        let Some((mut cgroupfs, _)) = mounted() else { return };
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root may make a control group");
+            return;
+        }
+        let mut walking = walking(&cgroupfs);
+        assert_eq!(walking.path(u64::MAX, NOW), Lookup::NotYet);
+        let name = format!("ka-test-{}.scope", std::process::id());
+        let path = cgroupfs.mount_point.join(&name);
+        fs::create_dir(&path).unwrap();
+        let id = fs::metadata(&path).unwrap().ino();
+        let found = cgroupfs.path(id, NOW);
+        let too_early = walking.path(id, Duration::from_secs(4));
+        let walked = walking.path(id, WALK_PAUSE);
+        fs::remove_dir(&path).unwrap();
+        let expected = Lookup::Found(in_hierarchy(&cgroupfs.mount_point, &cgroupfs.root, &path).unwrap());
+        assert_eq!((&found, &too_early, &walked), (&expected, &Lookup::NotYet, &expected));
+        assert_eq!(cgroupfs.path(id, NOW), Lookup::Gone);
+        assert!(cgroupfs.walk.is_none() || cgroupfs.path(id, WALK_PAUSE) == Lookup::NotYet);
+    }
+
+    #[test]
+    fn what_is_mounted_from_further_down_keeps_its_whole_path() {
+        let at = |root, path| in_hierarchy(Path::new("/mnt/cg"), root, Path::new(path));
+        assert_eq!(at("/", "/mnt/cg").as_deref(), Some("/"));
+        assert_eq!(at("/", "/mnt/cg/a/b").as_deref(), Some("/a/b"));
+        assert_eq!(at("/pod/x", "/mnt/cg/a").as_deref(), Some("/pod/x/a"));
+        assert_eq!(at("/..", "/mnt/cg/a").as_deref(), Some("/../a"));
+        assert_eq!(at("/", "/elsewhere/a"), None);
+    }
+}

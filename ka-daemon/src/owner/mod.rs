@@ -4,10 +4,12 @@
 //! [`Owners`] answers, and keeps what it answered. It reads processes ([`process`]), takes control
 //! group paths apart ([`cgroup`]), finds the path of a control group's id ([`cgroupfs`]), and learns
 //! the names of pods and containers from kubelet's log files ([`pods`]) and, where asked to, from the
-//! Kubernetes API. docs/owners.md tells in which order, and what stays empty when.
+//! Kubernetes API (`kube`). docs/owners.md tells in which order, and what stays empty when.
 
 pub mod cgroup;
 pub mod cgroupfs;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod names;
 mod naming;
 mod owners;
@@ -20,7 +22,7 @@ use ka_common::{Record, SocketRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use self::names::PodNames;
+pub use self::names::{KubeOptions, PodNames};
 pub use self::owners::{Owners, Sources};
 
 /// Whose a socket is. What does not apply or is not known is empty.

@@ -1,10 +1,12 @@
 //! Names of pods and containers, by what a control group path gives: the pod's UID and the container's
 //! id. Both sources, kubelet's log files and the Kubernetes API, fill the same maps.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 
 /// Longest name of a namespace or a container: a DNS label (RFC 1123).
 const LABEL_BYTES: usize = 63;
@@ -84,6 +86,15 @@ impl Names {
     pub fn len(&self) -> (usize, usize) {
         (self.pods.len(), self.containers.len())
     }
+}
+
+/// The Kubernetes API as a source of names: whose pods to watch, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KubeOptions {
+    /// The node, as Kubernetes calls it.
+    pub node: String,
+    /// A kubeconfig; none: the service account of the pod that the daemon runs in.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Names that one task replaces as a whole while others read them.

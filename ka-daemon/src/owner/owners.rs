@@ -162,6 +162,7 @@ impl Owners {
         // The dead stay known as what they were.
         if let Some(known) = self.processes.get_mut(&key) {
             known.was_read(found, comm, now);
+            known.complete(&mut self.naming, now);
             return Arc::clone(&known.owner);
         }
         // Of those that were never seen alive there is only what the iterator saw.
@@ -216,3 +217,7 @@ impl Owners {
         self.failing = failing;
     }
 }
+
+#[cfg(test)]
+#[path = "owners_tests.rs"]
+mod tests;

@@ -38,6 +38,8 @@ pub(super) enum Found {
 
 /// Hexadecimal digits of an id of the OCI runtimes' callers.
 const ID_DIGITS: usize = 64;
+/// Digits of an id of `BuildKit`, in base 36.
+const BUILD_DIGITS: usize = 25;
 
 /// The container that a component below `above` (the root first) stands for.
 pub(super) fn find(component: &str, above: &[&str]) -> Option<Found> {
@@ -134,12 +136,19 @@ fn special(component: &str, above: &[&str]) -> Option<Found> {
     if above.contains(&"garden") && is_garden(component) {
         return container(Runtime::Garden);
     }
+    build(component, above.last().copied()).map(|id| Found::Container(Some(Runtime::BuildKit), id.to_owned()))
+}
+
+/// A step of a build: `buildkit/ID`, or `docker-ID.scope` where Docker has the systemd driver.
+fn build<'a>(component: &'a str, parent: Option<&str>) -> Option<&'a str> {
+    let scope = component.strip_suffix(".scope");
+    let id = match scope.and_then(|scope| scope.strip_prefix("docker-")) {
+        Some(id) => id,
+        None if parent == Some("buildkit") => component,
+        None => return None,
+    };
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let is_build = component.len() == 25 && component.bytes().all(plain);
-    if above.last() == Some(&"buildkit") && is_build {
-        return container(Runtime::BuildKit);
-    }
-    None
+    (id.len() == BUILD_DIGITS && id.bytes().all(plain)).then_some(id)
 }
 
 /// `TASK-NUMBER`, where the task's id has 32 digits.

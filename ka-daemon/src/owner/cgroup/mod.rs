@@ -7,6 +7,8 @@
 //! host's. docs/owners.md has the layouts in a table.
 
 mod container;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use self::container::Found;
@@ -91,6 +93,7 @@ pub fn best<'a>(lines: impl IntoIterator<Item = (Hierarchy, &'a str)>) -> Place 
 pub fn parse(path: &str) -> Place {
     let mut place = Place::default();
     let mut slice = "";
+    let mut is_guest = false;
     let mut above: Vec<&str> = Vec::new();
     // `..` leads out of the reader's cgroup namespace; what follows counts all the same.
     for component in path.split('/').filter(|component| !matches!(*component, "" | "." | "..")) {
@@ -115,6 +118,9 @@ pub fn parse(path: &str) -> Place {
                 place.runtime = None;
             }
             None if unit::kind(component) == "slice" => slice = component,
+            // What nspawn runs within a service of any name; units below are the guest's.
+            None if component == "payload" && !place.unit.is_empty() => is_guest = true,
+            None if is_guest => {}
             None => {
                 if let Some(unit) = unit::of(component, slice, &place.unit) {
                     place.unit = unit;

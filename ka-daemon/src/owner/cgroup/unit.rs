@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// What a unit's name ends in.
 pub(super) fn kind(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(_, kind)| kind)
+    name.rsplit_once('.').map_or("", |(name, kind)| if name.is_empty() { "" } else { kind })
 }
 
 /// The unit that a component stands for, below `slice` and the unit `outer`. Slices are none: they hold
