@@ -59,7 +59,13 @@ fn owner(number: usize) -> OwnerTotals {
 fn page(owners: usize) -> Page {
     let mut snapshot = Snapshot { tracked: 7, rtt_skipped: 3, ..Snapshot::default() };
     snapshot.owners.extend((0..owners).map(owner));
-    snapshot.netns.push(NetnsTotals { netns: 4_026_531_840, keepalive: 10, zero_window: 3 });
+    snapshot.netns.push(NetnsTotals {
+        netns: 4_026_531_840,
+        keepalive: 10,
+        zero_window: 3,
+        kernel: Some(KernelCounts { keepalive: 12, zero_window: 3 }),
+        sysctls: Some(Sysctls { keepidle: 7200, keepintvl: 75, keepcnt: 9 }),
+    });
     snapshot.received[Kind::ProbeSent as usize] = 9;
     snapshot.undecodable[0] = 1;
     snapshot.ended[Ended::ConnectTimeout.index()] = 2;

@@ -49,6 +49,8 @@ async fn daemon() -> Daemon {
         source,
         kernel: kernel.clone(),
         log: None,
+            config: Arc::default(),
+            inventory: None,
         sockets: None,
         feed: Feed::default(),
         started: Instant::now(),

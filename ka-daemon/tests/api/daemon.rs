@@ -52,6 +52,8 @@ impl Daemon {
             source,
             kernel: Arc::new(FakeKernel(Counters::default())),
             log: None,
+            config: Arc::default(),
+            inventory: None,
             sockets,
             feed: feed.clone(),
             started: Instant::now(),
