@@ -1,11 +1,15 @@
 //! What people and programs are shown of a socket and of a drop: one set of types for the API, the
 //! command line and the page, and what can be asked about them. Pure.
 
+mod advice;
 pub mod drops;
 pub mod event;
 pub mod explain;
+#[cfg(test)]
+mod explain_tests;
 pub mod filter;
 pub mod socket;
+pub mod words;
 
 pub use drops::DropView;
 pub use event::Event;
