@@ -1,1 +1,405 @@
 //! Which sockets are asked for, by the API's parameters and by the options of `ka-daemon sockets`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::SocketView;
+use super::parameter::{self, Network, ParameterError, once, wrong_value};
+use crate::owner::Owner;
+
+/// Which sockets are asked for: those to which all of it applies. The default asks for all.
+///
+/// What is not known of a socket never matches what is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The name of the process, or of its executable's file, as a whole: the kernel cuts the former
+    /// to 15 bytes. [`Self::text`] finds parts of names.
+    pub process: Option<String>,
+    /// The id of the process.
+    pub pid: Option<u32>,
+    /// The Kubernetes pod's name.
+    pub pod: Option<String>,
+    /// The Kubernetes namespace.
+    pub namespace: Option<String>,
+    /// The container's name, or its id from the beginning.
+    pub container: Option<String>,
+    /// The systemd unit; `.service` may be left out.
+    pub service: Option<String>,
+    /// The port of either end.
+    pub port: Option<u16>,
+    /// Where the local address lies.
+    pub local: Option<Network>,
+    /// Where the remote address lies.
+    pub remote: Option<Network>,
+    /// TCP states, of which one must apply; none: any. Names as in JSON, see [`parameter::state`].
+    pub states: Vec<&'static str>,
+    /// Whether keepalive is on.
+    pub keepalive: Option<bool>,
+    /// The inode of the network namespace.
+    pub netns: Option<u32>,
+    /// Established sockets that an idle limit on the way would cut: keepalive is off, or its idle
+    /// time is not below the limit.
+    pub at_risk: Option<Duration>,
+    /// Words that must all occur in the addresses or the owner, in any case.
+    pub text: Option<String>,
+}
+
+impl Filter {
+    /// The names of the parameters.
+    pub const PARAMETERS: [&str; 14] = [
+        "process",
+        "pid",
+        "pod",
+        "namespace",
+        "container",
+        "service",
+        "port",
+        "local",
+        "remote",
+        "state",
+        "keepalive",
+        "netns",
+        "at_risk",
+        "text",
+    ];
+
+    /// Takes one parameter; false: it is none of the filter's.
+    ///
+    /// # Errors
+    /// The value is wrong, or the parameter was given before (only `state` may be repeated).
+    pub fn set(&mut self, name: &str, value: &str) -> Result<bool, ParameterError> {
+        match name {
+            "process" => once(&mut self.process, name, value, parameter::name)?,
+            "pid" => once(&mut self.pid, name, value, parameter::pid)?,
+            "pod" => once(&mut self.pod, name, value, parameter::name)?,
+            "namespace" => once(&mut self.namespace, name, value, parameter::name)?,
+            "container" => once(&mut self.container, name, value, parameter::name)?,
+            "service" => once(&mut self.service, name, value, parameter::name)?,
+            "port" => once(&mut self.port, name, value, parameter::port)?,
+            "local" => once(&mut self.local, name, value, str::parse)?,
+            "remote" => once(&mut self.remote, name, value, str::parse)?,
+            "state" => {
+                for part in value.split(',') {
+                    let state = wrong_value(name, part, parameter::state(part))?;
+                    if !self.states.contains(&state) {
+                        self.states.push(state);
+                    }
+                }
+            }
+            "keepalive" => once(&mut self.keepalive, name, value, parameter::on_off)?,
+            "netns" => once(&mut self.netns, name, value, parameter::netns)?,
+            "at_risk" => once(&mut self.at_risk, name, value, parameter::idle_limit)?,
+            "text" => once(&mut self.text, name, value, parameter::name)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A filter from the pairs of a query.
+    ///
+    /// # Errors
+    /// As [`Self::set`]; also a name that is none of the filter's.
+    pub fn from_query<'a>(
+        pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ParameterError> {
+        let mut filter = Self::default();
+        for (name, value) in pairs {
+            if !filter.set(name, value)? {
+                let known = Self::PARAMETERS.join(", ");
+                return Err(ParameterError::Unknown { parameter: name.to_owned(), known });
+            }
+        }
+        Ok(filter)
+    }
+
+    /// The pairs from which [`Self::from_query`] makes this filter again; values are not escaped.
+    #[must_use]
+    pub fn to_query(&self) -> Vec<(&'static str, String)> {
+        let on_off = |on| if on { "on" } else { "off" }.to_owned();
+        let states = (!self.states.is_empty()).then(|| self.states.join(","));
+        let values: [Option<String>; 14] = [
+            self.process.clone(),
+            self.pid.map(|pid| pid.to_string()),
+            self.pod.clone(),
+            self.namespace.clone(),
+            self.container.clone(),
+            self.service.clone(),
+            self.port.map(|port| port.to_string()),
+            self.local.map(|network| network.to_string()),
+            self.remote.map(|network| network.to_string()),
+            states,
+            self.keepalive.map(on_off),
+            self.netns.map(|netns| netns.to_string()),
+            self.at_risk.map(duration),
+            self.text.clone(),
+        ];
+        Self::PARAMETERS
+            .into_iter()
+            .zip(values)
+            .filter_map(|(name, value)| value.map(|value| (name, value)))
+            .collect()
+    }
+
+    /// Whether all that is asked for applies to a socket.
+    #[must_use]
+    pub fn matches(&self, socket: &SocketView) -> bool {
+        let owner = &socket.owner;
+        let same = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|asked| asked == has);
+        let in_network = |asked: &Option<Network>, address: SocketAddr| {
+            asked.as_ref().is_none_or(|network| network.contains(address.ip()))
+        };
+        // The cheap ones first: this runs for each of a million sockets.
+        self.netns.is_none_or(|netns| netns == socket.netns)
+            && self.port.is_none_or(|port| port == socket.local.port() || port == socket.remote.port())
+            && in_network(&self.local, socket.local)
+            && in_network(&self.remote, socket.remote)
+            && (self.states.is_empty() || self.states.contains(&socket.state.as_str()))
+            && self.keepalive.is_none_or(|on| socket.keepalive == Some(on))
+            && self.at_risk.is_none_or(|limit| at_risk(socket, limit))
+            && self.pid.is_none_or(|pid| owner.pid == Some(pid))
+            && self.process.as_deref().is_none_or(|process| is_process(owner, process))
+            && same(&self.pod, &owner.pod)
+            && same(&self.namespace, &owner.namespace)
+            && self.container.as_deref().is_none_or(|container| {
+                owner.container == container || owner.container_id.starts_with(container)
+            })
+            && self.service.as_deref().is_none_or(|service| {
+                owner.service == service || owner.service.strip_suffix(".service") == Some(service)
+            })
+            && self.text.as_deref().is_none_or(|text| has_words(socket, text))
+    }
+}
+
+/// Whole seconds as people write them, anything else in full.
+fn duration(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        humantime::format_duration(duration).to_string()
+    }
+}
+
+/// Whether an idle limit on the way would cut a socket when nobody uses it.
+fn at_risk(socket: &SocketView, limit: Duration) -> bool {
+    let idle = || socket.keepidle_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    socket.state == "ESTABLISHED"
+        && match socket.keepalive {
+            Some(true) => idle().is_some_and(|idle| idle >= limit),
+            Some(false) => true,
+            None => false,
+        }
+}
+
+fn is_process(owner: &Owner, process: &str) -> bool {
+    let file = owner.exe.rsplit_once('/').map_or(owner.exe.as_str(), |(_, file)| file);
+    owner.comm == process || (!file.is_empty() && file == process)
+}
+
+fn has_words(socket: &SocketView, text: &str) -> bool {
+    let owner = &socket.owner;
+    let pid = owner.pid.map(|pid| pid.to_string()).unwrap_or_default();
+    let (local, remote) = (written(socket.local), written(socket.remote));
+    let places: [&str; 11] = [
+        &local,
+        &remote,
+        &pid,
+        &owner.comm,
+        &owner.exe,
+        &owner.service,
+        &owner.namespace,
+        &owner.pod,
+        &owner.container,
+        &owner.container_id,
+        &owner.pod_uid,
+    ];
+    text.split_whitespace().all(|word| places.iter().any(|place| contains_in_any_case(place, word)))
+}
+
+/// As JSON writes it; a v4-mapped address also as the IPv4 address that it stands for.
+fn written(address: SocketAddr) -> String {
+    let plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+    if plain.is_ipv4() && address.is_ipv6() { format!("{address} {plain}") } else { address.to_string() }
+}
+
+fn contains_in_any_case(place: &str, word: &str) -> bool {
+    place.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::{any_socket, socket};
+    use proptest::prelude::*;
+
+    fn filter(query: &[(&str, &str)]) -> Filter {
+        Filter::from_query(query.iter().copied()).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_matches(query: &[(&str, &str)], socket: &SocketView, expected: bool) {
+        assert_eq!(filter(query).matches(socket), expected, "{query:?}");
+    }
+
+    #[test]
+    fn each_parameter_selects_by_its_field() {
+        let mut this = socket("[::ffff:10.1.2.3]:43210", "192.0.2.7:443");
+        this.keepalive = Some(true);
+        this.keepidle_seconds = Some(350);
+        this.owner = Owner {
+            pid: Some(12),
+            comm: "a-very-long-nam".to_owned(),
+            exe: "/usr/bin/a-very-long-name".to_owned(),
+            service: "shop.service".to_owned(),
+            namespace: "prod".to_owned(),
+            pod: "cart-0".to_owned(),
+            container: "cart".to_owned(),
+            container_id: "0123456789abcdef".to_owned(),
+            pod_uid: "aa-bb".to_owned(),
+        };
+        for (name, fits, fails) in [
+            (
+                "process",
+                &["a-very-long-nam", "a-very-long-name", " a-very-long-nam "][..],
+                &["a-very", "/usr"][..],
+            ),
+            ("pid", &["12"], &["1", "123"]),
+            ("pod", &["cart-0"], &["cart", "CART-0"]),
+            ("namespace", &["prod"], &["pro"]),
+            ("container", &["cart", "0123456789abcdef", "012345"], &["car", "1234"]),
+            ("service", &["shop", "shop.service"], &["sho", "shop.servic"]),
+            ("port", &["443", "43210"], &["44", "4321"]),
+            ("local", &["10.0.0.0/8", "::ffff:10.1.2.3", "0.0.0.0/0"], &["10.1.2.4", "192.0.2.0/24", "::/0"]),
+            ("remote", &["192.0.2.0/24", "192.0.2.7"], &["10.0.0.0/8", "192.0.2.8"]),
+            ("state", &["estab", "time-wait,ESTABLISHED"], &["TIME_WAIT", "listen,syn-sent"]),
+            ("keepalive", &["on"], &["off"]),
+            ("netns", &["4026531840", "net:[4026531840]"], &["4026531841"]),
+            ("at_risk", &["350s", "349s", "1s"], &["351s", "1h"]),
+            (
+                "text",
+                &["CART-0", "10.1.2.3:43210", "[::FFFF:10.1", "prod 443", "bb 12"],
+                &["nope", "prod nope"],
+            ),
+        ] {
+            assert!(Filter::PARAMETERS.contains(&name));
+            for value in fits {
+                assert_matches(&[(name, value)], &this, true);
+            }
+            for value in fails {
+                assert_matches(&[(name, value)], &this, false);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_at_risk() {
+        let mut this = socket("10.0.0.1:1", "10.0.0.2:2");
+        let risk = |this: &SocketView| filter(&[("at_risk", "350s")]).matches(this);
+        this.keepalive = Some(false);
+        this.keepidle_seconds = Some(15);
+        assert!(risk(&this), "keepalive is off");
+        this.state = "CLOSE_WAIT".to_owned();
+        assert!(!risk(&this), "not established");
+        this.state = "ESTABLISHED".to_owned();
+        this.keepalive = None;
+        assert!(!risk(&this), "unknown");
+        this.keepalive = Some(true);
+        assert!(!risk(&this));
+        this.keepidle_seconds = None;
+        assert!(!risk(&this), "unknown");
+    }
+
+    #[test]
+    fn states_may_be_repeated_and_nothing_else() {
+        let states = filter(&[("state", "estab,listen"), ("state", "ESTABLISHED")]).states;
+        assert_eq!(states, ["ESTABLISHED", "LISTEN"]);
+        for name in Filter::PARAMETERS.into_iter().filter(|name| *name != "state") {
+            let value = match name {
+                "local" | "remote" => "10.0.0.1",
+                "keepalive" => "on",
+                "at_risk" => "1s",
+                _ => "1",
+            };
+            let error = Filter::from_query([(name, value), (name, value)]).unwrap_err();
+            assert_eq!(error, ParameterError::Repeated { parameter: name.to_owned() });
+        }
+    }
+
+    #[test]
+    fn errors_name_parameter_and_value() {
+        for (name, value) in [
+            ("process", ""),
+            ("pid", "x"),
+            ("port", "65536"),
+            ("local", "10.0.0.0/33"),
+            ("remote", "host"),
+            ("state", "estab,wrong"),
+            ("keepalive", "yes"),
+            ("netns", "-1"),
+            ("at_risk", "350"),
+            ("text", "  "),
+        ] {
+            let error = Filter::from_query([(name, value)]).unwrap_err();
+            let wrong = value.rsplit(',').next().unwrap();
+            let expected = format!("invalid value {wrong:?} for parameter {name:?}: expected ");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert_eq!(error.parameter(), name);
+        }
+        let error = Filter::from_query([("proces", "x")]).unwrap_err();
+        assert!(
+            error.to_string().starts_with("unknown parameter \"proces\"; known are process, pid"),
+            "{error}"
+        );
+    }
+
+    fn any_filter() -> impl Strategy<Value = Filter> {
+        let name = || proptest::option::of("[a-zA-Z0-9&=%+ .~-]{0,8}[a-z]");
+        let network = || {
+            let v4 = (any::<std::net::Ipv4Addr>(), 0..=32_u8).prop_map(|(ip, len)| format!("{ip}/{len}"));
+            let v6 = (any::<std::net::Ipv6Addr>(), 0..=128_u8).prop_map(|(ip, len)| format!("{ip}/{len}"));
+            proptest::option::of(prop_oneof![v4, v6].prop_map(|text| text.parse().unwrap()))
+        };
+        let names = (name(), name(), name(), name(), name(), name());
+        let states = proptest::sample::subsequence(vec!["ESTABLISHED", "TIME_WAIT", "LISTEN"], 0..=3);
+        let numbers = proptest::option::of(1..=u16::MAX);
+        let at_risk = proptest::option::of((1..9_999_999_u64, 0..1_000_000_000_u32));
+        (names, network(), network(), states, any::<Option<bool>>(), any::<Option<u32>>(), numbers, at_risk)
+            .prop_map(|(names, local, remote, states, keepalive, netns, port, at_risk)| {
+                let trimmed = |name: Option<String>| name.map(|name| name.trim().to_owned());
+                Filter {
+                    process: trimmed(names.0),
+                    pid: port.map(u32::from),
+                    pod: trimmed(names.1),
+                    namespace: trimmed(names.2),
+                    container: trimmed(names.3),
+                    service: trimmed(names.4),
+                    port,
+                    local,
+                    remote,
+                    states,
+                    keepalive,
+                    netns,
+                    at_risk: at_risk.map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+                    text: trimmed(names.5),
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_query_says_the_whole_filter(filter in any_filter()) {
+            let query = filter.to_query();
+            let again = Filter::from_query(query.iter().map(|(name, value)| (*name, value.as_str())));
+            prop_assert_eq!(again, Ok(filter));
+        }
+
+        #[test]
+        fn more_parameters_never_match_more(filter in any_filter(), socket in any_socket()) {
+            let query = filter.to_query();
+            let each = query.iter().all(|(name, value)| {
+                Filter::from_query([(*name, value.as_str())]).unwrap().matches(&socket)
+            });
+            prop_assert_eq!(filter.matches(&socket), each);
+            prop_assert!(Filter::default().matches(&socket));
+        }
+    }
+}

@@ -8,9 +8,16 @@ pub mod explain;
 #[cfg(test)]
 mod explain_tests;
 pub mod filter;
+pub mod page;
+pub mod parameter;
 pub mod socket;
+pub mod sort;
+#[cfg(test)]
+mod testing;
 pub mod words;
 
 pub use drops::DropView;
 pub use event::Event;
+pub use filter::Filter;
 pub use socket::SocketView;
+pub use sort::SortKey;

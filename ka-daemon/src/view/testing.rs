@@ -1,0 +1,79 @@
+//! Sockets for the tests of this folder.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proptest::prelude::*;
+
+use super::SocketView;
+use super::socket::{Origins, TimerKind, TimerView};
+use crate::owner::Owner;
+
+/// An established socket of which little is known.
+pub(crate) fn socket(local: &str, remote: &str) -> SocketView {
+    SocketView {
+        local: local.parse().unwrap(),
+        remote: remote.parse().unwrap(),
+        state: "ESTABLISHED".to_owned(),
+        netns: 4_026_531_840,
+        inode: 12_345,
+        keepalive: None,
+        keepidle_seconds: None,
+        keepintvl_seconds: None,
+        keepcnt: None,
+        origin: Origins::default(),
+        preset: None,
+        user_timeout_ms: None,
+        timer: None,
+        next_probe_seconds: None,
+        drop_in_seconds: None,
+        last_received_seconds: None,
+        last_sent_seconds: None,
+        last_acked_seconds: None,
+        last_rtt_seconds: None,
+        recv_queue: None,
+        send_queue: None,
+        uid: None,
+        cgroup_id: 0,
+        owner: Owner::default(),
+    }
+}
+
+/// Sockets that are often alike in some field, so that ties and near misses come up.
+pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
+    let address = || {
+        let ip = prop_oneof![
+            any::<IpAddr>(),
+            Just("10.0.0.1".parse().unwrap()),
+            Just("::ffff:10.0.0.1".parse().unwrap()),
+        ];
+        (ip, 0..4_u16).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+    };
+    let seconds = || proptest::option::of((0..6_u8).prop_map(|tenths| f64::from(tenths) / 10.0));
+    let state = prop_oneof![Just("ESTABLISHED"), Just("LISTEN"), Just("TIME_WAIT")];
+    let timer = proptest::option::of((0..6_u8, 0..3_u8));
+    let identity = (address(), address(), 0..2_u32, 0..4_u64);
+    let known = (any::<Option<bool>>(), proptest::option::of(14..17_u32), seconds(), seconds(), seconds());
+    (identity, state, known, timer, "[ab~]{0,2}").prop_map(|(identity, state, known, timer, comm)| {
+        let (local, remote, netns, inode) = identity;
+        let (keepalive, keepidle_seconds, drop_in_seconds, last_received_seconds, last_rtt_seconds) = known;
+        SocketView {
+            local,
+            remote,
+            state: state.to_owned(),
+            netns,
+            inode,
+            keepalive,
+            keepidle_seconds,
+            drop_in_seconds,
+            last_received_seconds,
+            last_rtt_seconds,
+            timer: timer.map(|(tenths, probes_out)| TimerView {
+                kind: TimerKind::Keepalive,
+                expires_seconds: f64::from(tenths) / 10.0,
+                probes_out,
+            }),
+            owner: Owner { comm, ..Owner::default() },
+            ..socket("0.0.0.0:0", "0.0.0.0:0")
+        }
+    })
+}
