@@ -28,10 +28,9 @@ struct Daemon {
 }
 
 fn settings() -> Settings {
-    match Cli::parse_from(["ka-daemon", "--web.listen-address", "127.0.0.1:0"]).into_command() {
-        Command::Run(args) => args.settings(),
-        Command::Check(_) => unreachable!("run is the default"),
-    }
+    let cli = Cli::parse_from(["ka-daemon", "--web.listen-address", "127.0.0.1:0"]);
+    let Command::Run(args) = cli.into_command() else { unreachable!("run is the default") };
+    args.settings()
 }
 
 async fn daemon() -> Daemon {

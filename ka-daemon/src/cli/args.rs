@@ -7,26 +7,51 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use show::{DropsArgs, SocketsArgs, TopArgs};
+
 use super::settings::{Rtt, Settings};
 use super::{logging, values};
 use crate::status::Plan;
+
+pub mod query;
+pub mod show;
 
 /// What `--version` shows after the name.
 pub const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), "\nrevision: ", env!("KA_REVISION"), "\nrustc: ", env!("KA_RUSTC"),);
 
-const AFTER_HELP: &str = "\
+/// The end of several help texts.
+macro_rules! closing {
+    () => {
+        "\
 Without a command, `run` is meant. Each option can also be given by the environment variable that \
 stands beside it; the command line wins.
 
 Exit codes:
   0  ended as asked
   1  failed, or `check` found something missing; standard error says what and what to do
-  2  an option or its value is wrong";
+  2  an option or its value is wrong"
+    };
+}
+
+const AFTER_HELP: &str = closing!();
+
+const HELP: &str = concat!(
+    "\
+Examples:
+  ka-daemon                       the daemon
+  ka-daemon sockets --at-risk     connections that an idle limit of 350 s would cut
+  ka-daemon drops --follow        each dropped connection, and why, as it happens
+  ka-daemon top                   the same and more, live
+  ka-daemon check                 what this kernel offers
+
+",
+    closing!()
+);
 
 /// Watches the TCP keepalive timers of this node and serves what it sees to Prometheus.
 #[derive(Debug, Parser)]
-#[command(name = "ka-daemon", version = VERSION, after_help = AFTER_HELP)]
+#[command(name = "ka-daemon", version = VERSION, after_help = HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
@@ -49,6 +74,15 @@ pub enum Command {
     /// Attach to the kernel and serve metrics until SIGTERM or SIGINT (the default).
     #[command(after_help = AFTER_HELP)]
     Run(RunArgs),
+    /// Show every TCP connection: keepalive settings and who chose them, timer, owner.
+    #[command(after_help = show::SOCKETS_HELP)]
+    Sockets(Box<SocketsArgs>),
+    /// Watch live: totals, dropped connections with their causes, and those nearest to being dropped.
+    #[command(after_help = show::TOP_HELP)]
+    Top(Box<TopArgs>),
+    /// Tell of dropped connections: what happened, and what would have prevented it.
+    #[command(after_help = show::DROPS_HELP)]
+    Drops(Box<DropsArgs>),
     /// Report what this kernel offers, what would be attached and what is missing. Leaves nothing
     /// attached.
     #[command(after_help = AFTER_HELP)]
@@ -186,10 +220,9 @@ mod tests {
     use clap::CommandFactory as _;
 
     fn settings(args: &[&str]) -> Settings {
-        match Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap().into_command() {
-            Command::Run(run) => run.settings(),
-            Command::Check(_) => panic!("not a run"),
-        }
+        let cli = Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap();
+        let Command::Run(run) = cli.into_command() else { panic!("not a run") };
+        run.settings()
     }
 
     #[test]

@@ -59,10 +59,10 @@ fn keepalive_timeout(drop: &DropView) -> String {
         advice += " With TCP_KEEPCNT at 1 a single lost packet looks the same: allow for more.";
     }
     if drop.keepidle_seconds >= LONG_KEEPIDLE_SECONDS {
-        advice += &format!(
-            " If a middlebox forgot the connection, a keepidle below its limit would have kept it; it was {}.",
-            keepidle(drop),
-        );
+        advice +=
+            " If a middlebox forgot the connection, a keepidle below its limit would have kept it; it was ";
+        advice += &keepidle(drop);
+        advice += ".";
     } else {
         advice += " Keepalive did what it is for; other settings would only have told sooner or later.";
     }
@@ -159,7 +159,9 @@ fn turn_on(drop: &DropView, idle: f64) -> String {
     let mut advice =
         "Keepalive was off: turn it on (SO_KEEPALIVE), with TCP_KEEPIDLE below that limit.".to_owned();
     if f64::from(drop.keepidle_seconds) >= idle {
-        advice += &format!(" Turning it on is not enough: keepidle would be {}.", keepidle(drop));
+        advice += " Turning it on is not enough: keepidle would be ";
+        advice += &keepidle(drop);
+        advice += ".";
     }
     advice
 }

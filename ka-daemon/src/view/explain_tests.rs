@@ -3,40 +3,14 @@
 use super::DropView;
 use super::explain::explain;
 use super::socket::{Origin, Origins};
+use super::testing::dropped;
 use crate::owner::Owner;
 use crate::table::Cause;
 
 /// A drop of an application that set Go's 15 s, 15 s, 9.
 fn case(cause: Cause, timer: &str, idle_seconds: f64, change: impl FnOnce(&mut DropView)) -> DropView {
-    let set = Some(Origin::Socket);
-    let mut drop = DropView {
-        id: 1,
-        time_seconds: 1.7e9,
-        cause: cause.label().to_owned(),
-        timer: timer.to_owned(),
-        local: "10.0.0.1:43210".parse().unwrap(),
-        remote: "10.0.0.2:5432".parse().unwrap(),
-        state: "ESTABLISHED".to_owned(),
-        netns: 4_026_531_840,
-        inode: 12_345,
-        keepalive: true,
-        keepidle_seconds: 15,
-        keepintvl_seconds: 15,
-        keepcnt: 9,
-        origin: Origins { keepidle: set, keepintvl: set, keepcnt: set },
-        preset: Some("go".to_owned()),
-        user_timeout_ms: 0,
-        idle_seconds,
-        probes_out: 0,
-        retransmits: 0,
-        unacked: 0,
-        unsent: 0,
-        error: libc::ETIMEDOUT,
-        icmp_error: 0,
-        owner: Owner { pid: Some(1234), comm: "server".to_owned(), ..Owner::default() },
-        summary: String::new(),
-        advice: String::new(),
-    };
+    let (cause, timer) = (cause.label().to_owned(), timer.to_owned());
+    let mut drop = DropView { cause, timer, idle_seconds, ..dropped() };
     change(&mut drop);
     explain(&mut drop);
     drop

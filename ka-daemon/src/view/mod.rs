@@ -13,7 +13,7 @@ pub mod parameter;
 pub mod socket;
 pub mod sort;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod words;
 
 pub use drops::DropView;

@@ -1,11 +1,11 @@
-//! Sockets for the tests of this folder.
+//! Sockets and drops for the tests of what is shown.
 
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
-use super::SocketView;
-use super::socket::{Origins, TimerKind, TimerView};
+use super::socket::{Origin, Origins, TimerKind, TimerView};
+use super::{DropView, SocketView};
 use crate::owner::Owner;
 
 /// An established socket of which little is known.
@@ -76,4 +76,37 @@ pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
             ..socket("0.0.0.0:0", "0.0.0.0:0")
         }
     })
+}
+
+/// A drop of an application that set Go's 15 s, 15 s, 9.
+pub(crate) fn dropped() -> DropView {
+    let set = Some(Origin::Socket);
+    DropView {
+        id: 1,
+        time_seconds: 1.7e9,
+        cause: "other".to_owned(),
+        timer: "none".to_owned(),
+        local: "10.0.0.1:43210".parse().unwrap(),
+        remote: "10.0.0.2:5432".parse().unwrap(),
+        state: "ESTABLISHED".to_owned(),
+        netns: 4_026_531_840,
+        inode: 12_345,
+        keepalive: true,
+        keepidle_seconds: 15,
+        keepintvl_seconds: 15,
+        keepcnt: 9,
+        origin: Origins { keepidle: set, keepintvl: set, keepcnt: set },
+        preset: Some("go".to_owned()),
+        user_timeout_ms: 0,
+        idle_seconds: 0.0,
+        probes_out: 0,
+        retransmits: 0,
+        unacked: 0,
+        unsent: 0,
+        error: libc::ETIMEDOUT,
+        icmp_error: 0,
+        owner: Owner { pid: Some(1234), comm: "server".to_owned(), ..Owner::default() },
+        summary: String::new(),
+        advice: String::new(),
+    }
 }

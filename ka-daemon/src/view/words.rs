@@ -26,6 +26,17 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// What is left until something happens, which is watched as it shrinks: `12.3 s`, `4 s`, `1 h 59 min`.
+#[must_use]
+pub fn remaining(seconds: f64) -> String {
+    if seconds < 59.95 {
+        let text = format!("{:.1}", seconds.max(0.0));
+        format!("{} s", text.strip_suffix(".0").unwrap_or(&text))
+    } else {
+        duration(seconds)
+    }
+}
+
 /// `seconds` in a large unit and the rest in a small one, of which `large` holds a whole number.
 fn two_units(seconds: f64, large: (u64, &str), small: (u64, &str)) -> String {
     #[expect(
@@ -128,6 +139,20 @@ mod tests {
             (273_600.0, "3 d 4 h"),
         ] {
             assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_keeps_its_tenths() {
+        for (seconds, text) in [
+            (-3.0, "0 s"),
+            (0.2, "0.2 s"),
+            (4.0, "4 s"),
+            (12.34, "12.3 s"),
+            (59.96, "1 min"),
+            (7_140.0, "1 h 59 min"),
+        ] {
+            assert_eq!(remaining(seconds), text);
         }
     }
 
