@@ -1,11 +1,19 @@
-//! Tells the daemon what it was built from: the revision, the compiler and the kernel programs.
+//! Tells the daemon what it was built from: the revision, the compiler, the kernel programs and the
+//! hashes of its page.
 //!
 //! The programs are compiled for another target by `cargo xtask build`, which names the object in
 //! `KA_EBPF_OBJECT`; a plain `cargo build` takes the one that it left in the workspace.
 
-use std::env;
+use std::{env, fs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256};
+
+/// The page that the daemon serves at `/`.
+const PAGE: &str = "src/api/page/index.html";
 
 fn main() -> ExitCode {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -32,7 +40,32 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     directive(&format!("rustc-env=KA_EBPF_OBJECT={}", object.display()));
+
+    directive(&format!("rerun-if-changed={PAGE}"));
+    match page_sources(&manifest.join(PAGE)) {
+        Ok(sources) => directive(&format!("rustc-env=KA_PAGE_SOURCES={sources}")),
+        Err(error) => {
+            directive(&format!("error={PAGE}: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
     ExitCode::SUCCESS
+}
+
+/// The part of the page's content security policy that names its style and script by their hashes.
+fn page_sources(path: &Path) -> Result<String, String> {
+    let page = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let hash = |tag: &str| {
+        let (begin, end) = (format!("<{tag}>"), format!("</{tag}>"));
+        match page.split(&begin).collect::<Vec<_>>()[..] {
+            [_, rest] => {
+                let (content, _) = rest.split_once(&end).ok_or(format!("no {end}"))?;
+                Ok(BASE64_STANDARD.encode(Sha256::digest(content)))
+            }
+            _ => Err(format!("{begin} must be there once, without attributes")),
+        }
+    };
+    Ok(format!("style-src 'sha256-{}'; script-src 'sha256-{}'", hash("style")?, hash("script")?))
 }
 
 /// The commit that is built. A source archive has none: its packager may

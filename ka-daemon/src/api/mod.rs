@@ -2,6 +2,7 @@
 //! arrives here reaches the table.
 
 pub mod health;
+pub mod page;
 mod routes;
 pub mod server;
 pub mod status;

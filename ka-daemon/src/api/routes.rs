@@ -6,34 +6,18 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use super::status::Status;
-use super::{Health, Readiness};
+use super::{Health, Readiness, page};
 use crate::cli::settings::Settings;
 use crate::metrics::{Build, Observed, Page};
 use crate::run::owner::Reader;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-const INDEX: &str = "<!DOCTYPE html>
-<html lang=\"en\">
-<head><meta charset=\"utf-8\"><title>ka</title></head>
-<body>
-<h1>ka</h1>
-<p>Watches the TCP keepalive timers of this node.</p>
-<ul>
-<li><a href=\"/metrics\">Metrics</a></li>
-<li><a href=\"/api/v1/status\">Status</a></li>
-<li><a href=\"/-/healthy\">Healthy</a></li>
-<li><a href=\"/-/ready\">Ready</a></li>
-</ul>
-</body>
-</html>
-";
 
 /// What the handlers share.
 pub struct App {
@@ -56,7 +40,7 @@ pub fn router(app: App) -> Router {
     // Level 1: a page of many owners is mostly repetition, which it finds at a third of the cost.
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
     Router::new()
-        .route("/", get(async || Html(INDEX)))
+        .route("/", get(page::page))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(async || "ok\n"))
         .route("/-/ready", get(ready))

@@ -14,7 +14,7 @@ pub enum Event {
     /// A connection was dropped.
     Drop(Box<DropView>),
     /// A keepalive probe went unanswered: the early warning.
-    ProbeUnanswered(ProbeUnanswered),
+    ProbeUnanswered(Box<ProbeUnanswered>),
     /// The totals so far, each second.
     Totals(Totals),
     /// This reader was too slow: so many events were left out for it.

@@ -160,8 +160,8 @@ mod tests {
     use crate::view::socket::{TimerKind, TimerView};
     use crate::view::testing::{any_socket, socket};
 
-    fn timer(expires_seconds: f64, probes_out: u8) -> Option<TimerView> {
-        Some(TimerView { kind: TimerKind::Keepalive, expires_seconds, probes_out })
+    fn timer(expires_seconds: f64, probes_out: u8) -> TimerView {
+        TimerView { kind: TimerKind::Keepalive, expires_seconds, probes_out }
     }
 
     /// Sockets in the order that is expected, told apart by the inode.
@@ -200,7 +200,7 @@ mod tests {
         assert_order(SortKey::Process, &[&comm("a"), &comm("ab"), &comm("b"), &comm("")]);
         let keepidle = |seconds| move |socket: &mut SocketView| socket.keepidle_seconds = seconds;
         assert_order(SortKey::Keepidle, &[&keepidle(Some(9)), &keepidle(Some(75)), &keepidle(None)]);
-        let expires = |seconds| move |socket: &mut SocketView| socket.timer = timer(seconds, 0);
+        let expires = |seconds| move |socket: &mut SocketView| socket.timer = Some(timer(seconds, 0));
         assert_order(SortKey::Timer, &[&expires(0.5), &expires(12.0), &|_| {}]);
         let idle = |seconds| move |socket: &mut SocketView| socket.last_acked_seconds = seconds;
         assert_order(SortKey::Idle, &[&idle(Some(100.0)), &idle(Some(0.1)), &idle(None)]);
@@ -212,7 +212,7 @@ mod tests {
     fn the_nearest_are_those_with_unanswered_probes() {
         let near = |probes_out, seconds| {
             move |socket: &mut SocketView| {
-                socket.timer = timer(1.0, probes_out);
+                socket.timer = Some(timer(1.0, probes_out));
                 socket.drop_in_seconds = seconds;
             }
         };
