@@ -4,9 +4,9 @@
 //! The programs are compiled for another target by `cargo xtask build`, which names the object in
 //! `KA_EBPF_OBJECT`; a plain `cargo build` takes the one that it left in the workspace.
 
-use std::{env, fs};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -231,6 +231,31 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_help_a_man_page_and_completions() {
+        let mut program = Cli::command();
+        program.build();
+        let mut commands = vec![program.clone()];
+        commands.extend(program.get_subcommands().cloned());
+        let names: Vec<_> = commands.iter().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, ["ka-daemon", "run", "sockets", "top", "drops", "check"]);
+        for mut command in commands {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Exit codes:\n  0  ") && help.contains("\n  2  "), "{help}");
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page).unwrap();
+            assert!(String::from_utf8(page).unwrap().contains(".SH SYNOPSIS"));
+        }
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ka-daemon", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for part in ["sockets", "at-risk", "keepalive_timeout", "nearest"] {
+                assert!(script.contains(part), "{shell}: {part}");
+            }
+        }
+    }
+
+    #[test]
     fn run_is_the_default_with_the_same_options() {
         assert_eq!(settings(&[]), settings(&["run"]));
         let options = ["--hooks", "kprobe", "--max-sockets=7", "--idle-floor", "1m", "--rtt=exact"];

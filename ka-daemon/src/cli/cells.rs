@@ -56,7 +56,7 @@ pub(super) const TOP: [Column; 7] = [
     column("LOCAL", Fit::CutMiddleOrLeaveOut(21, 2)),
     column("REMOTE", Fit::CutMiddle(14)),
     column("KEEPALIVE", Fit::LeaveOut(3)),
-    column("TIMER", Fit::CutEnd(12)),
+    column("TIMER", Fit::Whole),
     Column { title: "DROP IN", right: true, fit: Fit::Whole },
     Column { title: "RTT", right: true, fit: Fit::LeaveOut(1) },
     column("OWNER", Fit::CutEnd(10)),
@@ -234,3 +234,7 @@ fn pod(socket: &SocketView) -> String {
         (namespace, pod) => format!("{namespace}/{pod}"),
     }
 }
+
+#[cfg(test)]
+#[path = "cells_tests.rs"]
+mod tests;

@@ -307,7 +307,7 @@ END                         RTT  STATE   OWNER
         let expected = "\
 END                RTT  STATE   OWNER
 10.0.0.1:80       1 ms  LISTEN  nginx…
-[2001:…99]:443   45 µs  ESTAB   日本…
+[2001:…:99]:443  45 µs  ESTAB   日本…
 10.0.0.1:443         -  ESTAB
 ";
         let (text, left_out) = written(Some(38));
@@ -318,10 +318,10 @@ END                RTT  STATE   OWNER
     fn then_columns_are_left_out_and_told() {
         let (text, left_out) = written(Some(30));
         let expected = "\
-END           STATE   OWNER
-10.0.0.1:80   LISTEN  nginx[1]
-[200…99]:443  ESTAB   日本語…
-10.0.0.1:443  ESTAB
+END             STATE   OWNER
+10.0.0.1:80     LISTEN  nginx…
+[2001:…99]:443  ESTAB   日本…
+10.0.0.1:443    ESTAB
 ";
         assert_eq!((text.as_str(), left_out), (expected, vec!["RTT"]));
         for width in 0..18 {

@@ -69,7 +69,7 @@ fn user_timeout_found_by_keepalive() {
     let sum = "Set it above keepidle + keepintvl × 9 = 2 min 30 s, or not at all, for 9 probes to count.";
     told(
         &case(Cause::UserTimeout, "keepalive", 30.02, |drop| {
-            (drop.user_timeout_ms, drop.probes_out) = (20_000, 1)
+            (drop.user_timeout_ms, drop.probes_out) = (20_000, 1);
         }),
         " after 30 s of silence: TCP_USER_TIMEOUT (20 s) ended it with 1 of 9 keepalive probes unanswered.",
         &format!(
@@ -79,7 +79,7 @@ fn user_timeout_found_by_keepalive() {
     );
     told(
         &case(Cause::UserTimeout, "keepalive", 60.1, |drop| {
-            (drop.user_timeout_ms, drop.probes_out) = (60_000, 3)
+            (drop.user_timeout_ms, drop.probes_out) = (60_000, 3);
         }),
         " after 1 min of silence: TCP_USER_TIMEOUT (1 min) ended it with 3 of 9 keepalive probes unanswered.",
         &format!("TCP_USER_TIMEOUT (1 min) takes the place of the probe count. {sum}"),
@@ -120,7 +120,7 @@ fn user_timeout_of_data() {
 fn user_timeout_of_a_shut_window() {
     told(
         &case(Cause::UserTimeout, "zero_window", 0.4, |drop| {
-            (drop.user_timeout_ms, drop.unsent) = (30_000, 9)
+            (drop.user_timeout_ms, drop.unsent) = (30_000, 9);
         }),
         ": the peer's window stayed shut for longer than TCP_USER_TIMEOUT allows (30 s).",
         "The reader at the other end stopped reading. TCP_USER_TIMEOUT ends such a connection even while the peer \
@@ -134,7 +134,7 @@ fn zero_window_timeout() {
                   while data waits for the window to open.";
     told(
         &case(Cause::ZeroWindowTimeout, "zero_window", 924.6, |drop| {
-            (drop.probes_out, drop.unsent) = (15, 9)
+            (drop.probes_out, drop.unsent) = (15, 9);
         }),
         " after 15 min 25 s of silence: the peer's window stayed shut and 15 window probes in a row went unanswered.",
         advice,
@@ -152,7 +152,7 @@ fn retransmit_timeout() {
                   gone; a lower net.ipv4.tcp_retries2 or TCP_USER_TIMEOUT tells sooner.";
     told(
         &case(Cause::RetransmitTimeout, "retransmit", 924.6, |drop| {
-            (drop.unacked, drop.retransmits) = (37, 15)
+            (drop.unacked, drop.retransmits) = (37, 15);
         }),
         " after 15 min 25 s of silence: 37 bytes went unacknowledged, sent again 15 times.",
         advice,

@@ -6,6 +6,8 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Clear, Padding, Paragraph, RenderDirection, Sparkline, Wrap};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::areas::areas;
 use super::state::{Data, Link, Panel, State};
 use crate::cli::cells;
@@ -20,14 +22,17 @@ const HELP: &str = "\
 q       quit
 s       next order of the sockets
 /       only sockets with these words in the addresses or the owner;
-        Enter applies, Esc leaves, nothing shows all
-p       pause: the screen stands still, and goes on with all that came
+        Enter applies, Esc leaves; no words: all of them
+p       pause; what comes meanwhile is shown afterwards
 Tab     scroll the other panel
 ↑ ↓ j k PgUp PgDn Home End   scroll
 ?       this help
 
 KEEPALIVE  idle/interval ×count; * was set by the application
 DROP IN    until keepalive ends the connection if nothing is heard";
+
+/// The longest line in a box.
+const POPUP: u16 = 68;
 
 /// Draws what is known at `now`.
 pub(super) fn draw(state: &State, now: f64, frame: &mut Frame<'_>) {
@@ -102,7 +107,7 @@ fn totals<'a>(state: &State, data: &Data) -> Line<'a> {
     part("unanswered", rate(unanswered), alarm(unanswered.is_some_and(|rate| rate > 0.0), Tone::Warning));
     part("dropped", totals.dropped.to_string(), alarm(totals.dropped > 0, Tone::Alarm));
     part("resets", totals.resets.to_string(), Tone::Plain);
-    part("sockets", format!("{} ({} keepalive)", totals.sockets, totals.keepalive_on), Tone::Plain);
+    part("keepalive", format!("{} of {}", totals.keepalive_on, totals.sockets), Tone::Plain);
     if totals.lost > 0 {
         part("records lost", totals.lost.to_string(), Tone::Alarm);
     }
@@ -173,7 +178,7 @@ fn drops(state: &State, data: &Data, area: Rect, frame: &mut Frame<'_>) {
     let block = panel(&title, state.focus == Panel::Drops);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    // Each takes a line at least.
+    // Each takes a row at least.
     let shown = data.drops.iter().skip(first).take(inner.height.into());
     let lines: Vec<Line<'_>> = shown.flat_map(|drop| told(state, drop)).collect();
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), inner);
@@ -208,17 +213,32 @@ fn bottom(state: &State) -> Line<'_> {
 /// A box in the middle, as large as its text, and as far as there is room.
 fn popup(title: &'static str, text: Text<'_>, tone: Tone, frame: &mut Frame<'_>) {
     let screen = frame.area();
-    let width = u16::try_from(text.width()).unwrap_or(u16::MAX).saturating_add(4).min(screen.width);
-    let inner = width.saturating_sub(4).max(1);
-    let lines: usize = text.lines.iter().map(|line| line.width().div_ceil(inner.into()).max(1)).sum();
-    // Words do not break, which may take a line more.
-    let spare = usize::from(text.width() > inner.into());
-    let height = u16::try_from(lines + spare).unwrap_or(u16::MAX).saturating_add(2).min(screen.height);
+    let width =
+        u16::try_from(text.width()).unwrap_or(u16::MAX).min(POPUP).saturating_add(4).min(screen.width);
+    let inner = usize::from(width.saturating_sub(4));
+    let rows: usize = text.lines.iter().map(|line| wrapped_rows(&line.to_string(), inner)).sum();
+    let height = u16::try_from(rows).unwrap_or(u16::MAX).saturating_add(2).min(screen.height);
     let area = screen.centered(Constraint::Length(width), Constraint::Length(height));
     let block = Block::bordered().border_style(style(tone)).title(Span::styled(title, style(Tone::Title)));
     let padded = block.padding(Padding::horizontal(1));
     frame.render_widget(Clear, area);
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(padded), area);
+}
+
+/// Rows that a line takes whose words do not break.
+fn wrapped_rows(line: &str, width: usize) -> usize {
+    let mut rows = 1;
+    let mut used = 0;
+    for word in line.split(' ') {
+        let word = word.width();
+        if used > 0 && used + 1 + word > width {
+            rows += 1;
+            used = word;
+        } else {
+            used += word + usize::from(used > 0);
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
