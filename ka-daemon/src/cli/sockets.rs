@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::args::show::SocketsArgs;
 use super::cells;
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, Endpoint};
 use super::command::{Console, Failure, ReadError, allow_broken_pipe, block_on};
 use super::query;
 use super::table::Table;
@@ -41,7 +41,9 @@ fn show(
 ) -> Result<(), Failure> {
     let filter = args.filter.filter();
     let mut sink = Sink::new(args, out);
-    let source = if let Some(source) = ask(args, &filter, &mut sink)? {
+    let (endpoint, named) = args.daemon.endpoint();
+    let asked = if args.standalone { None } else { ask(endpoint, named, &filter, &mut sink)? };
+    let source = if let Some(source) = asked {
         source
     } else {
         let hint = if args.standalone { STANDALONE_HINT } else { NO_DAEMON_HINT };
@@ -58,17 +60,14 @@ fn show(
     Ok(())
 }
 
-/// Asks a daemon and returns which one; none: the kernel is to be read instead, because that is what
-/// the user wants, or because no daemon was named and none is there.
+/// Asks the daemon at `endpoint` and returns how it is called; none: nobody is there, and the user did
+/// not say (`named`) that there should be.
 fn ask<W: Write>(
-    args: &SocketsArgs,
+    endpoint: Endpoint,
+    named: bool,
     filter: &Filter,
     sink: &mut Sink<'_, W>,
 ) -> Result<Option<String>, Failure> {
-    if args.standalone {
-        return Ok(None);
-    }
-    let (endpoint, named) = args.daemon.endpoint();
     let client = Client::new(endpoint);
     let path = query::path("/api/v1/sockets.ndjson", filter.to_query());
     block_on(async {
@@ -158,5 +157,120 @@ fn json(out: &mut impl Write, first: bool, socket: &SocketView, line: Option<&[u
     match line {
         Some(line) => out.write_all(line),
         None => serde_json::to_writer(out, socket).map_err(io::Error::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::view::testing::socket;
+
+    fn args(options: &[&str]) -> SocketsArgs {
+        let cli = Cli::try_parse_from([&["ka-daemon", "sockets"], options].concat()).unwrap();
+        let Command::Sockets(args) = cli.into_command() else { panic!("not sockets") };
+        *args
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as every reader does")]
+    fn two(filter: &Filter) -> Result<Vec<SocketView>, ReadError> {
+        assert_eq!(*filter, Filter { port: Some(2), ..Filter::default() });
+        let mut off = socket("10.0.0.2:9", "10.0.0.3:2");
+        off.keepalive = Some(false);
+        Ok(vec![off, socket("10.0.0.1:9", "10.0.0.3:2")])
+    }
+
+    fn shown(options: &[&str], console: Console) -> [String; 2] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let options = [&["--standalone", "--port", "2"], options].concat();
+        run(&args(&options), two, console, &mut out, &mut err).unwrap();
+        [out, err].map(|text| String::from_utf8(text).unwrap())
+    }
+
+    #[test]
+    fn this_kernel_is_read_and_put_in_order() {
+        let expected = "\
+LOCAL       REMOTE      STATE        KEEPALIVE  TIMER  RTT  OWNER
+10.0.0.1:9  10.0.0.3:2  ESTABLISHED  -          -        -  -
+10.0.0.2:9  10.0.0.3:2  ESTABLISHED  off        -        -  -
+";
+        assert_eq!(shown(&[], Console::default()), [expected, ""]);
+        assert_eq!(
+            shown(&["--no-header"], Console { narrate: true, width: Some(40), ..Console::default() }),
+            [
+                "10.0.0.3:2  -          -      -\n10.0.0.3:2  off        -      -\n",
+                "2 sockets, 0 with keepalive on, 1 off; no room for LOCAL, STATE, RTT; from this kernel, read once\n"
+            ]
+        );
+    }
+
+    #[test]
+    fn json_is_an_array_in_the_order_of_reading_or_as_asked() {
+        let locals = |options: &[&str]| -> Vec<String> {
+            let text = shown(&[&["--json"], options].concat(), Console::default())[0].clone();
+            let sockets: Vec<SocketView> = serde_json::from_str(&text).unwrap();
+            assert_eq!(text.lines().count(), sockets.len() + 2, "one a line: {text}");
+            sockets.iter().map(|socket| socket.local.to_string()).collect()
+        };
+        assert_eq!(locals(&[]), ["10.0.0.2:9", "10.0.0.1:9"]);
+        assert_eq!(locals(&["--sort", "local"]), ["10.0.0.1:9", "10.0.0.2:9"]);
+        let mut out = Vec::new();
+        let none = |_: &Filter| Ok(Vec::new());
+        run(&args(&["--standalone", "--json"]), none, Console::default(), &mut out, &mut Vec::new()).unwrap();
+        assert_eq!(out, b"[]\n");
+    }
+
+    #[test]
+    fn only_a_daemon_that_was_named_must_be_there() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint: Endpoint = free.local_addr().unwrap().to_string().parse().unwrap();
+        drop(free);
+        let (args, filter) = (args(&[]), Filter::default());
+        let mut out = Vec::new();
+        let mut sink = Sink::new(&args, &mut out);
+        assert_eq!(ask(endpoint.clone(), false, &filter, &mut sink).unwrap(), None);
+        let error = ask(endpoint.clone(), true, &filter, &mut sink).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("no daemon answers at {endpoint}: Connection refused")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_read_is_told_with_what_to_do() {
+        let read = |_: &Filter| Err("permission denied".into());
+        let args = args(&["--standalone"]);
+        let error = run(&args, read, Console::default(), &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read this kernel's sockets: permission denied; this needs root"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_failure_and_a_full_disk_is() {
+        struct Full(io::ErrorKind);
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let run = |kind| {
+            run(
+                &args(&["--standalone", "--port", "2"]),
+                two,
+                Console::default(),
+                &mut Full(kind),
+                &mut Vec::new(),
+            )
+        };
+        run(io::ErrorKind::BrokenPipe).unwrap();
+        let error = run(io::ErrorKind::StorageFull).unwrap_err().to_string();
+        assert_eq!(error, "cannot write the output: no storage space");
     }
 }
