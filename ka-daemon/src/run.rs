@@ -6,6 +6,7 @@
 pub mod owner;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use tokio::task::{JoinError, JoinHandle};
 
 use self::owner::{Owner, Reader};
 use crate::api::server::{self, ListenError};
-use crate::api::{App, Health, Readiness, router};
+use crate::api::unix::UnixSocket;
+use crate::api::{App, Feed, Health, Readiness, SocketSource, router};
 use crate::bpf::{BpfError, KernelHooks, Options};
 use crate::cli::settings::{Rtt, Settings};
 use crate::events::log::LogError;
@@ -84,12 +86,18 @@ pub struct Parts<S> {
     pub settings: Settings,
     /// Where HTTP is served.
     pub listener: TcpListener,
+    /// Where else it is served.
+    pub unix_socket: Option<UnixSocket>,
     /// Where records come from.
     pub source: S,
     /// What is attached; detached before the last records are read.
     pub kernel: Arc<dyn KernelStatus>,
     /// Where each record is written.
     pub log: Option<RecordLog>,
+    /// Where the API reads sockets from; none: it says that it cannot.
+    pub sockets: Option<Arc<dyn SocketSource>>,
+    /// What happens, for the API.
+    pub feed: Feed,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -123,10 +131,14 @@ pub async fn start(
     tracing::info!("ka-daemon {version}, revision {revision}, {rustc}");
     let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
     let listener = server::bind(settings.listen_address).await?;
+    let unix_socket = settings.unix_socket.as_deref().map(UnixSocket::bind).transpose()?;
     let kernel = Kernel::inspect(settings.btf.as_deref())?;
     let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
     let source = hooks.source()?;
-    run(Parts { settings, listener, source, kernel: Arc::new(hooks), log, started }, shutdown).await
+    let (sockets, feed) = (None, Feed::default());
+    let kernel = Arc::new(hooks);
+    let parts = Parts { settings, listener, unix_socket, source, kernel, log, sockets, feed, started };
+    run(parts, shutdown).await
 }
 
 /// What the kernel side is told.
@@ -151,7 +163,7 @@ pub async fn run<S: RecordSource + Send + 'static>(
     parts: Parts<S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Parts { settings, listener, source, kernel, log, started } = parts;
+    let Parts { settings, listener, unix_socket, source, kernel, log, sockets, feed, started } = parts;
     let status = kernel.status();
     let limits = Limits {
         max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
@@ -163,19 +175,22 @@ pub async fn run<S: RecordSource + Send + 'static>(
     let page = Page::new(Arc::clone(&observed), Build::THIS)?;
     let health = Health::starting();
     let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
-    let app = router(App { health: health.clone(), reader, observed, page, settings, started });
+    let places = places(&settings, address, unix_socket.as_ref());
+    let stopping = feed.clone();
+    let app = App { health: health.clone(), reader, observed, page, settings, started, feed, sockets };
+    let app = router(app);
 
     let (stop_owner, owner_stopped) = oneshot::channel();
     let (stop_server, server_stopped) = oneshot::channel::<()>();
     let mut owner = tokio::spawn(owner.run(owner_stopped));
-    let mut server = tokio::spawn(server::serve(listener, app, async move {
+    let mut server = tokio::spawn(server::serve(listener, unix_socket, app, async move {
         // A dropped sender means the same.
         drop(server_stopped.await);
     }));
     health.set(Readiness::Ready);
     report(&status);
     let ready_ms = started.elapsed().as_millis();
-    tracing::info!("serving http://{address}/metrics; ready in {ready_ms} ms");
+    tracing::info!("serving {places}; ready in {ready_ms} ms");
 
     let ended_early = tokio::select! {
         () = shutdown => None,
@@ -184,6 +199,8 @@ pub async fn run<S: RecordSource + Send + 'static>(
     };
     let why = ended_early.as_ref().map_or_else(|| "stopping".to_owned(), ToString::to_string);
     health.set(Readiness::NotReady(why));
+    // Answers that would not end by themselves end.
+    stopping.close();
     drop(stop_server);
     if !server.is_finished() {
         in_time("serving HTTP", SERVER_LIMIT, server).await;
@@ -204,6 +221,17 @@ pub async fn run<S: RecordSource + Send + 'static>(
             Err(_) => Err(RunError::Owner("it did not stop in time".to_owned())),
         },
     }
+}
+
+/// Where what is served, for the log.
+fn places(settings: &Settings, address: SocketAddr, unix: Option<&UnixSocket>) -> String {
+    let whole = settings.expose_sockets || address.ip().to_canonical().is_loopback();
+    let tcp = if whole {
+        format!("http://{address}/")
+    } else {
+        format!("http://{address}/metrics, and to this machine alone the page and the API")
+    };
+    unix.map_or_else(|| tcp.clone(), |unix| format!("{tcp}, and {}", unix.path().display()))
 }
 
 /// Whether a task ended well within a time.

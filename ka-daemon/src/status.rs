@@ -3,9 +3,10 @@
 
 use ka_common::Counters;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A way to hook the kernel, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Plan {
     /// BPF trampolines on the functions themselves.
@@ -32,7 +33,7 @@ impl Plan {
 }
 
 /// Something the daemon wants to observe; a plan is chosen for each by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Intent {
     /// Runs of the keepalive timer.
@@ -68,7 +69,7 @@ impl Intent {
 }
 
 /// The plan that an intent got, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct IntentStatus {
     /// What is to be observed.
     pub intent: Intent,
@@ -79,7 +80,7 @@ pub struct IntentStatus {
 }
 
 /// One BPF program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ProgramStatus {
     /// The program's name in the object file and in `bpftool prog`.
     pub program: &'static str,
@@ -102,7 +103,7 @@ pub struct ProgramStatus {
 }
 
 /// Everything about the kernel side at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct KernelSide {
     /// `uname -r`.
     pub release: String,

@@ -20,10 +20,15 @@ fn wrong_values_are_named() {
     let address =
         "expected IP:PORT, such as 127.0.0.1:10435, or 0.0.0.0:10435 or [::]:10435 for all addresses";
     let floor = "expected a duration from 100ms to 1day, such as 500ms, 10s or 1m";
+    let host = "expected the name of a host without a port, such as ka.example.org";
     let sockets = "expected a whole number from 1 to 16777216";
     for (option, name, value, accepted) in [
         ("--web.listen-address", "IP:PORT", "localhost", address),
         ("--web.listen-address", "IP:PORT", "127.0.0.1:70000", address),
+        ("--web.allowed-host", "NAME", "ka.example:80", host),
+        ("--web.allowed-host", "NAME", "http://ka.example", host),
+        ("--web.allowed-host", "NAME", "*", host),
+        ("--web.allowed-host", "NAME", "", host),
         ("--max-sockets", "N", "0", sockets),
         ("--max-sockets", "N", "many", sockets),
         ("--max-sockets", "N", "16777217", sockets),
@@ -70,6 +75,12 @@ fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
         "{said}"
     );
     assert_eq!(said.matches("Address already in use").count(), 1, "each cause is told once: {said}");
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = daemon(&["--web.listen-address", "127.0.0.1:0", "--web.unix-socket", "/nowhere/at/all"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/nowhere/at/all, the value of --web.unix-socket"), "{said}");
+    assert_eq!(said.matches("No such file or directory").count(), 1, "each cause is told once: {said}");
     assert_eq!(output.status.code(), Some(1));
 
     let output = daemon(&["--record-log", "/nowhere/at/all"]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use ka_common::{Counters, Kind, Record};
-use ka_daemon::api::server;
+use ka_daemon::api::{Feed, server};
 use ka_daemon::cli::settings::Settings;
 use ka_daemon::cli::{Cli, Command};
 use ka_daemon::run::{Parts, RunError, run};
@@ -41,8 +41,17 @@ async fn daemon() -> Daemon {
     let mut counters = Counters::default();
     counters.emitted[Kind::ProbeSent as usize] = 1;
     let kernel = Arc::new(FakeKernel(counters));
-    let parts =
-        Parts { settings, listener, source, kernel: kernel.clone(), log: None, started: Instant::now() };
+    let parts = Parts {
+        settings,
+        listener,
+        unix_socket: None,
+        source,
+        kernel: kernel.clone(),
+        log: None,
+        sockets: None,
+        feed: Feed::default(),
+        started: Instant::now(),
+    };
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(run(parts, async { drop(stopped.await) }));
     Daemon { address, feed, kernel, stop, task }
@@ -51,7 +60,10 @@ async fn daemon() -> Daemon {
 /// One request, as raw text.
 async fn request(address: std::net::SocketAddr, head: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()

@@ -1,11 +1,27 @@
-//! HTTP: the metrics page, health, and the status as JSON. Reads snapshots only; nothing that
-//! arrives here reaches the table.
+//! HTTP: the page, the metrics, health, and the API. Reads snapshots, what [`feed`] was told and, afresh,
+//! the node's sockets; nothing that arrives here reaches the table.
 
+mod access;
+pub mod drops;
+mod error;
+mod events;
+pub mod feed;
 pub mod health;
+pub mod openapi;
 pub mod page;
+mod query;
 mod routes;
 pub mod server;
+pub mod sockets;
+pub mod source;
 pub mod status;
+pub mod unix;
 
+pub use access::Peer;
+pub use error::ErrorAnswer;
+pub use feed::Feed;
 pub use health::{Health, Readiness};
 pub use routes::{App, router};
+pub use source::{SocketSource, SourceError};
+
+use error::ApiError;

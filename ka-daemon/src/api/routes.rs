@@ -3,16 +3,23 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use axum::{Router, middleware};
+use tokio::sync::Semaphore;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 
+use super::access::{Access, guard};
+use super::error::ErrorAnswer;
+use super::events::LISTENERS;
+use super::feed::Feed;
+use super::source::{Reads, SocketSource};
 use super::status::Status;
-use super::{Health, Readiness, page};
+use super::{Health, Readiness, drops, events, openapi, page, sockets};
 use crate::cli::settings::Settings;
 use crate::metrics::{Build, Observed, Page};
 use crate::run::owner::Reader;
@@ -33,27 +40,60 @@ pub struct App {
     pub settings: Settings,
     /// When the daemon started.
     pub started: Instant,
+    /// What happens.
+    pub feed: Feed,
+    /// Where sockets are read from; none: they cannot be.
+    pub sockets: Option<Arc<dyn SocketSource>>,
+}
+
+/// What the handlers share, with what bounds them.
+pub(super) struct Shared {
+    pub(super) app: App,
+    pub(super) reads: Reads,
+    pub(super) listeners: Arc<Semaphore>,
+}
+
+/// The routes of the API. Each is in the document that [`openapi`] makes.
+fn api() -> [(&'static str, MethodRouter<Arc<Shared>>); 6] {
+    [
+        ("/api/v1/status", get(status)),
+        ("/api/v1/sockets", get(sockets::sockets)),
+        ("/api/v1/sockets.ndjson", get(sockets::ndjson)),
+        ("/api/v1/drops", get(drops::drops)),
+        ("/api/v1/events", get(events::events)),
+        ("/api/v1/openapi.json", get(openapi::serve)),
+    ]
 }
 
 /// All routes.
 pub fn router(app: App) -> Router {
     // Level 1: a page of many owners is mostly repetition, which it finds at a third of the cost.
     let gzip = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest);
-    Router::new()
+    // Lines are sent as they are read; a compressor would hold them back.
+    let gzip =
+        gzip.compress_when(DefaultPredicate::new().and(NotForContentType::new("application/x-ndjson")));
+    let machine = rustix::system::uname();
+    let access = Access::new(&app.settings, &machine.nodename().to_string_lossy());
+    let reads = Reads::new(app.sockets.clone(), app.feed.clone());
+    let shared = Shared { app, reads, listeners: Arc::new(Semaphore::new(LISTENERS)) };
+    let routes = Router::new()
         .route("/", get(page::page))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(async || "ok\n"))
-        .route("/-/ready", get(ready))
-        .route("/api/v1/status", get(status))
+        .route("/-/ready", get(ready));
+    api()
+        .into_iter()
+        .fold(routes, |routes, (path, handler)| routes.route(path, handler))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(gzip)
-        .with_state(Arc::new(app))
+        .layer(middleware::from_fn_with_state(Arc::new(access), guard))
+        .with_state(Arc::new(shared))
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    app.reader.refresh().await;
-    let rendered = tokio::task::spawn_blocking(move || app.page.render()).await;
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    shared.app.reader.refresh().await;
+    let rendered = tokio::task::spawn_blocking(move || shared.app.page.render()).await;
     match rendered {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Ok(Err(error)) => internal(&error),
@@ -61,8 +101,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn ready(State(app): State<Arc<App>>) -> Response {
-    match &*app.health.get() {
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match &*shared.app.health.get() {
         Readiness::Ready => "ready\n".into_response(),
         Readiness::NotReady(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response()
@@ -70,9 +110,16 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn status(State(app): State<Arc<App>>) -> Response {
-    app.reader.refresh().await;
+/// What runs, how the kernel is hooked, what was lost.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    responses((status = 200, description = "The status", body = Status)),
+)]
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    shared.app.reader.refresh().await;
     let rendered = tokio::task::spawn_blocking(move || {
+        let app = &shared.app;
         let snapshot = app.observed.snapshot();
         let kernel = app.observed.kernel();
         let uptime = app.started.elapsed().as_secs_f64();
@@ -101,10 +148,26 @@ async fn not_allowed(method: Method, uri: Uri) -> Response {
 }
 
 /// An error in the form that the path's readers expect: JSON below `/api`, else text.
-fn failure(code: StatusCode, path: &str, text: &str) -> Response {
+pub(super) fn failure(code: StatusCode, path: &str, text: &str) -> Response {
     if path.starts_with("/api/") {
-        (code, axum::Json(serde_json::json!({ "error": text.trim_end() }))).into_response()
+        let error = ErrorAnswer { error: text.trim_end().to_owned(), parameter: None };
+        (code, axum::Json(error)).into_response()
     } else {
         (code, text.to_owned()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_holds_each_route_of_the_api_and_no_other() {
+        let mut routes = api().map(|(path, _)| path.to_owned());
+        routes.sort();
+        let document = openapi::document();
+        let mut paths: Vec<_> = document.paths.paths.keys().cloned().collect();
+        paths.sort();
+        assert_eq!(paths, routes);
     }
 }

@@ -1,16 +1,26 @@
 //! Accepts connections and serves a router on them, within limits: many clients, slow clients and
 //! large heads must not cost the node more than a scrape does.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::Service as _;
+
+use super::access::Peer;
+use super::unix::UnixSocket;
 
 /// Connections at once; more wait in the kernel's backlog.
 const CONNECTIONS: usize = 64;
@@ -33,7 +43,36 @@ pub enum ListenError {
         /// The address asked for.
         address: SocketAddr,
         /// What the kernel said.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The unix socket cannot be made.
+    #[error(
+        "cannot listen on {path}, the value of --web.unix-socket: {source}; choose a path in a folder \
+         that this user may write, of less than 108 bytes", path = path.display()
+    )]
+    Unix {
+        /// The path asked for.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A living process has the unix socket.
+    #[error(
+        "cannot listen on {path}, the value of --web.unix-socket: another process listens there; stop it \
+         or choose another path", path = path.display()
+    )]
+    Taken {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// There is a file, and it is not a socket.
+    #[error(
+        "cannot listen on {path}, the value of --web.unix-socket: there is a file, which is no socket; \
+         remove it or choose another path", path = path.display()
+    )]
+    NoSocket {
+        /// The path asked for.
+        path: PathBuf,
     },
 }
 
@@ -45,11 +84,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// Serves until `shutdown`, then lets requests in progress finish for a moment.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    let graceful = GracefulShutdown::new();
+/// Serves until `shutdown`, then lets requests in progress finish for a moment. Each request carries
+/// the [`Peer`] that it came from.
+pub async fn serve(
+    listener: TcpListener,
+    unix: Option<UnixSocket>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let server = Server::new(router);
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -57,33 +100,82 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         // that this is always one.
         let accept = async {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            (listener.accept().await, slot)
+            (accept(&listener, unix.as_ref()).await, slot)
         };
         let (accepted, slot) = tokio::select! {
             () = &mut shutdown => break,
             accepted = accept => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        match (accepted, slot) {
+            (Ok(Accepted::Tcp(stream, peer)), Ok(slot)) => server.serve(stream, peer, slot),
+            (Ok(Accepted::Unix(stream)), Ok(slot)) => server.serve(stream, Peer::Unix, slot),
             // A client that left, or no free descriptor: neither ends the server. The pause keeps
             // the latter from spinning.
-            Err(error) => {
+            (Err(error), _) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
             }
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+            (Ok(_), Err(closed)) => tracing::error!(%closed, "a connection was turned away"),
+        }
+    }
+    drop((listener, unix));
+    if tokio::time::timeout(GRACE, server.graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests in progress were cut off by the shutdown");
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream),
+}
+
+async fn accept(tcp: &TcpListener, unix: Option<&UnixSocket>) -> io::Result<Accepted> {
+    let unix = async {
+        match unix {
+            Some(socket) => socket.listener().accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        accepted = tcp.accept() => {
+            let (stream, remote) = accepted?;
+            let local = stream.local_addr()?;
+            Ok(Accepted::Tcp(stream, Peer::Tcp { remote, local }))
+        }
+        accepted = unix => Ok(Accepted::Unix(accepted?.0)),
+    }
+}
+
+struct Server {
+    http: http1::Builder,
+    graceful: GracefulShutdown,
+    router: Router,
+}
+
+impl Server {
+    fn new(router: Router) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+        Self { http, graceful: GracefulShutdown::new(), router }
+    }
+
+    /// Serves one connection, on a task of its own.
+    fn serve<IO>(&self, stream: IO, peer: Peer, slot: OwnedSemaphorePermit)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let router = self.router.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            // A router is always ready.
+            router.clone().call(request)
+        });
+        let connection = self.graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(slot);
         });
-    }
-    drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests in progress were cut off by the shutdown");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ka_common::Kind;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Readiness;
 use crate::cli::settings::Settings;
@@ -12,7 +13,7 @@ use crate::status::{IntentStatus, KernelSide, ProgramStatus};
 use crate::table::Snapshot;
 
 /// The status in JSON, a contract: fields may be added, these stay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Status<'a> {
     version: &'static str,
     revision: &'static str,
@@ -29,31 +30,33 @@ pub struct Status<'a> {
     tracked_sockets: u64,
     /// For support: a healthy node counts none, or few.
     oddities: Oddities,
+    /// The options in force.
+    #[schema(value_type = Object)]
     options: &'a Settings,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Kernel<'a> {
     release: &'a str,
     hz: u32,
     btf: &'a str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Records {
     emitted: u64,
     received: u64,
     lost: Lost,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Lost {
     ring_full: u64,
     tracked_full: u64,
     undecodable: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Oddities {
     duplicates: u64,
     unmatched: u64,

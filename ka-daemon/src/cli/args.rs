@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use show::{DropsArgs, SocketsArgs, TopArgs};
 
 use super::settings::{Rtt, Settings};
-use super::{logging, values};
+use super::{logging, values, web};
 use crate::status::Plan;
 
 pub mod query;
@@ -92,7 +92,8 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Address of /metrics, /-/healthy, /-/ready and /api.
+    /// Address of /metrics, /-/healthy and /-/ready; of the page and /api too where it is a loopback
+    /// address.
     #[arg(
         long = "web.listen-address",
         env = "KA_WEB_LISTEN_ADDRESS",
@@ -101,6 +102,8 @@ pub struct RunArgs {
         value_parser = values::listen_address
     )]
     listen_address: SocketAddr,
+    #[command(flatten)]
+    web: web::WebArgs,
     /// How to hook the kernel: the best way that it takes, or only the named one.
     #[arg(long, env = "KA_HOOKS", value_name = "PLAN", value_enum, default_value_t = Hooks::Auto)]
     hooks: Hooks,
@@ -160,6 +163,9 @@ impl RunArgs {
     pub fn settings(&self) -> Settings {
         Settings {
             listen_address: self.listen_address,
+            unix_socket: self.web.unix_socket.clone(),
+            expose_sockets: self.web.expose_sockets,
+            allowed_hosts: self.web.allowed_hosts.clone(),
             hooks: match self.hooks {
                 Hooks::Auto => None,
                 Hooks::Fentry => Some(Plan::Fentry),
@@ -274,6 +280,14 @@ mod tests {
         assert_eq!(defaults.idle_floor, Duration::from_secs(10));
         assert_eq!(defaults.ring_buffer_bytes, 16 << 20);
         assert!(!defaults.bpf_stats);
+        assert!(!defaults.expose_sockets && defaults.allowed_hosts.is_empty());
+        assert_eq!(defaults.unix_socket, None);
+    }
+
+    #[test]
+    fn hosts_may_be_repeated_or_listed() {
+        let hosts = settings(&["--web.allowed-host", "a.example,b", "--web.allowed-host=c"]).allowed_hosts;
+        assert_eq!(hosts, ["a.example", "b", "c"]);
     }
 
     #[test]

@@ -15,5 +15,6 @@ pub mod sockets;
 mod table;
 pub mod top;
 mod values;
+pub mod web;
 
 pub use args::{Cli, Command};

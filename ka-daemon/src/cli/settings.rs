@@ -23,6 +23,12 @@ pub enum Rtt {
 pub struct Settings {
     /// Where HTTP is served.
     pub listen_address: SocketAddr,
+    /// The unix socket where it is served too.
+    pub unix_socket: Option<PathBuf>,
+    /// Whether the page and the API are for others than this machine.
+    pub expose_sockets: bool,
+    /// Names that the `Host` header may have beside this machine's own.
+    pub allowed_hosts: Vec<String>,
     /// The only plan to attach by; none: the best for each intent.
     #[serde(serialize_with = "plan_or_auto")]
     pub hooks: Option<Plan>,

@@ -2,6 +2,7 @@
 //! or, without one, from a reading of the kernel.
 
 use std::io::{self, Write};
+use std::sync::mpsc;
 
 use bytes::Bytes;
 
@@ -62,6 +63,9 @@ fn show(
 
 /// Asks the daemon at `endpoint` and returns how it is called; none: nobody is there, and the user did
 /// not say (`named`) that there should be.
+///
+/// A daemon does not wait for long for a client that takes nothing, and whoever reads our output may be
+/// slow (a pager): the answer is read by a thread of its own, as fast as it comes.
 fn ask<W: Write>(
     endpoint: Endpoint,
     named: bool,
@@ -70,16 +74,33 @@ fn ask<W: Write>(
 ) -> Result<Option<String>, Failure> {
     let client = Client::new(endpoint);
     let path = query::path("/api/v1/sockets.ndjson", filter.to_query());
-    block_on(async {
-        let mut answer = match client.get(&path).await {
-            Err(ClientError::Unreachable { .. }) if !named => return Ok(None),
-            other => other?,
-        };
-        while let Some((line, socket)) = answer.object().await? {
+    std::thread::scope(|scope| {
+        let (lines, arrived) = mpsc::channel();
+        let reader = scope.spawn(|| block_on(receive(&client, &path, lines)));
+        for (line, socket) in arrived {
             sink.take(socket, Some(line))?;
         }
-        Ok(Some(format!("the daemon at {}", client.endpoint())))
+        let result = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match result {
+            Err(Failure::Client(ClientError::Unreachable { .. })) if !named => Ok(None),
+            other => other.map(|()| Some(format!("the daemon at {}", client.endpoint()))),
+        }
     })
+}
+
+/// Hands on each socket of an answer, until nobody wants more.
+async fn receive(
+    client: &Client,
+    path: &str,
+    lines: mpsc::Sender<(Bytes, SocketView)>,
+) -> Result<(), Failure> {
+    let mut answer = client.get(path).await?;
+    while let Some(line) = answer.object().await? {
+        if lines.send(line).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Takes sockets one by one. JSON in no order passes through; all else waits for the last one.

@@ -19,6 +19,20 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Parses the name of a host: what the `Host` header may say before its port.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        let fit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(fit)
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.len() <= 253 && name.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected the name of a host without a port, such as ka.example.org".to_owned())
+    }
+}
+
 /// Parses the length of the shortest idle time that is told of.
 pub(super) fn idle_floor(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)

@@ -2,9 +2,10 @@
 //! process. Beside the data path: [`crate::inventory`] asks, the table counts by what comes back.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Whose a socket is. What does not apply or is not known is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Owner {
     /// The process, where one holds the socket.

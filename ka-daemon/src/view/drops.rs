@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::socket::Origins;
 use crate::owner::Owner;
 
 /// One dropped connection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DropView {
     /// Counts up from 1 since the daemon started.
     pub id: u64,
@@ -19,8 +20,10 @@ pub struct DropView {
     /// The timer that ended it: `keepalive`, `zero_window`, `retransmit` or `none`.
     pub timer: String,
     /// Local end.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub local: SocketAddr,
     /// Remote end.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub remote: SocketAddr,
     /// State before the end.
     pub state: String,

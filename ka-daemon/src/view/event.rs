@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::DropView;
 use crate::owner::Owner;
 
 /// Something that happened. The name of the variant is the `event:` of a server-sent event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A connection was dropped.
@@ -24,14 +25,29 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The name of its kind, as in JSON and in `event:`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Drop(_) => "drop",
+            Self::ProbeUnanswered(_) => "probe_unanswered",
+            Self::Totals(_) => "totals",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
 /// A keepalive probe that went unanswered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProbeUnanswered {
     /// When that was known, in seconds since 1970.
     pub time_seconds: f64,
     /// Local end.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub local: SocketAddr,
     /// Remote end.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub remote: SocketAddr,
     /// Inode of the network namespace.
     pub netns: u32,
@@ -44,7 +60,7 @@ pub struct ProbeUnanswered {
 }
 
 /// Everything counted so far, of the whole node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Totals {
     /// Established sockets, as of the last sweep.
     pub sockets: u64,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use utoipa::IntoParams;
+
 use super::SocketView;
 use super::parameter::{self, Network, ParameterError, once, wrong_value};
 use crate::owner::Owner;
@@ -10,10 +12,11 @@ use crate::owner::Owner;
 /// Which sockets are asked for: those to which all of it applies. The default asks for all.
 ///
 /// What is not known of a socket never matches what is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Filter {
     /// The name of the process, or of its executable's file, as a whole: the kernel cuts the former
-    /// to 15 bytes. [`Self::text`] finds parts of names.
+    /// to 15 bytes. Parts of names are found by `text`.
     pub process: Option<String>,
     /// The id of the process.
     pub pid: Option<u32>,
@@ -28,17 +31,23 @@ pub struct Filter {
     /// The port of either end.
     pub port: Option<u16>,
     /// Where the local address lies.
+    #[param(value_type = Option<String>, example = "10.0.0.0/8")]
     pub local: Option<Network>,
     /// Where the remote address lies.
+    #[param(value_type = Option<String>, example = "2001:db8::/32")]
     pub remote: Option<Network>,
-    /// TCP states, of which one must apply; none: any. Names as in JSON, see [`parameter::state`].
+    /// TCP states, of which one must apply: as in JSON, or as `ss` writes them, in any case. May be
+    /// repeated.
+    #[param(rename = "state", value_type = Option<Vec<String>>, style = Form, explode = false, example = json!(["ESTABLISHED"]))]
     pub states: Vec<&'static str>,
     /// Whether keepalive is on.
+    #[param(value_type = Option<String>, example = "on")]
     pub keepalive: Option<bool>,
     /// The inode of the network namespace.
     pub netns: Option<u32>,
     /// Established sockets that an idle limit on the way would cut: keepalive is off, or its idle
     /// time is not below the limit.
+    #[param(value_type = Option<String>, example = "350s")]
     pub at_risk: Option<Duration>,
     /// Words that must all occur in the addresses or the owner, in any case.
     pub text: Option<String>,
@@ -190,7 +199,8 @@ fn at_risk(socket: &SocketView, limit: Duration) -> bool {
         }
 }
 
-fn is_process(owner: &Owner, process: &str) -> bool {
+/// Whether a process is the one of a name: its own, or that of its executable's file.
+pub(crate) fn is_process(owner: &Owner, process: &str) -> bool {
     let file = owner.exe.rsplit_once('/').map_or(owner.exe.as_str(), |(_, file)| file);
     owner.comm == process || (!file.is_empty() && file == process)
 }

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::owner::Owner;
 
 /// Who chose a setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// The network namespace's sysctl: nothing was set on the socket.
@@ -17,7 +18,7 @@ pub enum Origin {
 }
 
 /// Who chose each of the three settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Origins {
     /// Of `keepidle_seconds`.
     pub keepidle: Option<Origin>,
@@ -28,7 +29,7 @@ pub struct Origins {
 }
 
 /// Which timer is armed. Where two are, the write timer's is shown, as `ss` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimerKind {
     /// The keepalive timer (also that of an orphan in `FIN_WAIT2`).
@@ -42,7 +43,7 @@ pub enum TimerKind {
 }
 
 /// The armed timer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimerView {
     /// Which.
     pub kind: TimerKind,
@@ -54,11 +55,13 @@ pub struct TimerView {
 }
 
 /// One socket.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SocketView {
     /// Local end.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub local: SocketAddr,
     /// Remote end; all zeros for a listener.
+    #[schema(value_type = String, example = "10.0.0.1:443")]
     pub remote: SocketAddr,
     /// TCP state, such as `ESTABLISHED`.
     pub state: String,

@@ -38,6 +38,38 @@ pub(crate) fn socket(local: &str, remote: &str) -> SocketView {
     }
 }
 
+/// A drop of which little is known.
+pub(crate) fn drop_view() -> DropView {
+    DropView {
+        id: 0,
+        time_seconds: 0.0,
+        cause: "keepalive_timeout".to_owned(),
+        timer: "keepalive".to_owned(),
+        local: "10.0.0.1:1".parse().unwrap(),
+        remote: "10.0.0.2:2".parse().unwrap(),
+        state: "ESTABLISHED".to_owned(),
+        netns: 4_026_531_840,
+        inode: 12_345,
+        keepalive: true,
+        keepidle_seconds: 15,
+        keepintvl_seconds: 15,
+        keepcnt: 9,
+        origin: Origins::default(),
+        preset: None,
+        user_timeout_ms: 0,
+        idle_seconds: 150.0,
+        probes_out: 9,
+        retransmits: 0,
+        unacked: 0,
+        unsent: 0,
+        error: 110,
+        icmp_error: 0,
+        owner: Owner::default(),
+        summary: String::new(),
+        advice: String::new(),
+    }
+}
+
 /// Sockets that are often alike in some field, so that ties and near misses come up.
 pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
     let address = || {
@@ -88,25 +120,11 @@ pub(crate) fn dropped() -> DropView {
         timer: "none".to_owned(),
         local: "10.0.0.1:43210".parse().unwrap(),
         remote: "10.0.0.2:5432".parse().unwrap(),
-        state: "ESTABLISHED".to_owned(),
-        netns: 4_026_531_840,
-        inode: 12_345,
-        keepalive: true,
-        keepidle_seconds: 15,
-        keepintvl_seconds: 15,
-        keepcnt: 9,
         origin: Origins { keepidle: set, keepintvl: set, keepcnt: set },
         preset: Some("go".to_owned()),
-        user_timeout_ms: 0,
         idle_seconds: 0.0,
         probes_out: 0,
-        retransmits: 0,
-        unacked: 0,
-        unsent: 0,
-        error: libc::ETIMEDOUT,
-        icmp_error: 0,
         owner: Owner { pid: Some(1234), comm: "server".to_owned(), ..Owner::default() },
-        summary: String::new(),
-        advice: String::new(),
+        ..drop_view()
     }
 }

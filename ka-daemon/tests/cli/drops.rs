@@ -26,7 +26,7 @@ fn drops_are_told_the_oldest_first_with_advice() {
     let advice = "    Look at the path.\n";
     let all = [line(1, "aborted"), line(2, "reset"), line(3, "reset")];
     for (options, expected) in [
-        (&[][..], all.iter().map(|line| format!("{line}{advice}")).collect::<String>()),
+        (&[][..], all.iter().flat_map(|line| [line.as_str(), advice]).collect::<String>()),
         (&["--brief", "--limit", "2"], all[1..].concat()),
         (&["--brief", "--cause", "aborted,other"], all[0].clone()),
         (&["--brief", "--process", "server", "-n1"], all[2].clone()),
@@ -35,7 +35,7 @@ fn drops_are_told_the_oldest_first_with_advice() {
         let output = ka(&[&["drops", "--daemon", &fake.address], options].concat()).output().unwrap();
         assert_eq!(told(&output), (expected, String::new(), Some(0)), "{options:?}");
     }
-    assert_eq!(fake.asked(), ["/api/v1/drops"; 5]);
+    assert_eq!(fake.asked(), ["/api/v1/drops?limit=1000"; 5]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn without_a_daemon_there_are_none() {
 fn following_outconnections_the_daemon_and_tells_each_drop_once() {
     let (connections, lists) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let fake = Fake::tcp(move |path, out| match path {
-        "/api/v1/drops" => {
+        "/api/v1/drops?limit=1000" => {
             let drops = match lists.fetch_add(1, Ordering::SeqCst) {
                 0 => vec![dropped(1, 1, "reset"), dropped(2, 2, "reset")],
                 1 => vec![
@@ -76,7 +76,7 @@ fn following_outconnections_the_daemon_and_tells_each_drop_once() {
             };
             answer(out, "200 OK", &kept(&drops))
         }
-        "/api/v1/events" => {
+        "/api/v1/events?kinds=drop,totals" => {
             begin(out)?;
             match connections.fetch_add(1, Ordering::SeqCst) {
                 0 => {
@@ -90,7 +90,7 @@ fn following_outconnections_the_daemon_and_tells_each_drop_once() {
                 1 => part(out, ""),
                 _ => {
                     event(out, "drop", &dropped(2, 6, "reset"))?;
-                    std::thread::sleep(std::time::Duration::from_secs(60));
+                    std::thread::sleep(std::time::Duration::from_mins(1));
                     Ok(())
                 }
             }

@@ -99,6 +99,35 @@ fn an_answer_that_breaks_off_or_is_something_else_is_a_failure() {
 }
 
 #[test]
+fn a_daemon_that_gives_up_in_the_middle_is_quoted() {
+    let fake =
+        Fake::tcp(|_, out| answer(out, "200 OK", &format!("{}{{\"error\":\"the kernel broke\"}}\n", two())));
+    let (out, err, code) = told(&ka(&["sockets", "--daemon", &fake.address]).output().unwrap());
+    let expected = format!(
+        "ka-daemon: {} could not answer all of /api/v1/sockets.ndjson: the kernel broke\n",
+        fake.address
+    );
+    assert_eq!((out.as_str(), err, code), ("", expected, Some(1)));
+}
+
+#[test]
+fn a_slow_reader_does_not_keep_the_daemon_waiting() {
+    let (sent, all_sent) = std::sync::mpsc::channel();
+    let fake = Fake::tcp(move |_, out| {
+        answer(out, "200 OK", &two().repeat(5_000))?;
+        sent.send(()).unwrap();
+        Ok(())
+    });
+    let mut command = ka(&["sockets", "--json", "--daemon", &fake.address]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nothing of the output is read until the daemon has sent its megabytes.
+    all_sent.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+    let (out, err, code) = told(&child.wait_with_output().unwrap());
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&out).unwrap().len(), 10_000);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+}
+
+#[test]
 fn a_daemon_that_was_named_must_be_there() {
     let (out, err, code) = told(&ka(&["sockets", "--daemon", "unix:/nowhere/ka.sock"]).output().unwrap());
     let expected = "ka-daemon: no daemon answers at unix:/nowhere/ka.sock: No such file or directory (os error 2); \

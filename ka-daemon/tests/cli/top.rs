@@ -86,12 +86,10 @@ impl Session {
         let until = Instant::now() + Duration::from_secs(20);
         while !holds(self.screen.screen()) {
             let left = until.saturating_duration_since(Instant::now());
-            match self.shown.recv_timeout(left) {
-                Ok(part) => self.screen.process(&part),
-                Err(_) => {
-                    panic!("{what:?} does not come; the screen is\n{}", self.screen.screen().contents())
-                }
-            }
+            let Ok(part) = self.shown.recv_timeout(left) else {
+                panic!("{what:?} does not come; the screen is\n{}", self.screen.screen().contents());
+            };
+            self.screen.process(&part);
         }
     }
 

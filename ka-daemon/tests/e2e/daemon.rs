@@ -102,7 +102,7 @@ impl Daemon {
     fn get(&self, path: &str) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(10))?;
         stream.set_read_timeout(Some(Duration::from_mins(1)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: ka\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text).with_context(|| format!("GET {path}"))?;
         let (head, body) = text.split_once("\r\n\r\n").context("no end of the HTTP header")?;

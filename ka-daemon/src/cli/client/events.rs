@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::{Answer, Client, ClientError};
 use crate::view::Event;
 
+/// Totals too: they tell that the daemon is alive.
+const PATH: &str = "/api/v1/events?kinds=drop,totals";
 /// The daemon sends totals each second: a longer silence is a dead connection.
 const SILENCE: Duration = Duration::from_secs(15);
 
@@ -19,12 +21,12 @@ pub struct Events {
 }
 
 impl Events {
-    /// Begins to listen: what happens from now on is told.
+    /// Begins to listen: drops and totals from now on are told.
     ///
     /// # Errors
     /// As [`Client::get`].
     pub async fn listen(client: &Client) -> Result<Self, ClientError> {
-        let answer = client.get("/api/v1/events").await?;
+        let answer = client.get(PATH).await?;
         Ok(Self { answer, parser: Parser::default() })
     }
 

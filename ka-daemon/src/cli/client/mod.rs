@@ -15,6 +15,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, HOST, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -81,6 +82,16 @@ pub enum ClientError {
         path: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon began to answer and could not go on.
+    #[error("{endpoint} could not answer all of {path}: {text}")]
+    GaveUp {
+        /// Where.
+        endpoint: Endpoint,
+        /// What was asked.
+        path: String,
+        /// What the daemon said.
+        text: String,
     },
     /// The answer is not what it should be.
     #[error(
@@ -175,6 +186,11 @@ impl Asked {
         ClientError::Content { endpoint: self.endpoint.clone(), path: self.path.clone(), source }
     }
 
+    fn gave_up(&self, text: &str) -> ClientError {
+        let text = printable(text).into_owned();
+        ClientError::GaveUp { endpoint: self.endpoint.clone(), path: self.path.clone(), text }
+    }
+
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Result<T, ClientError> {
         timeout(limit, work).await.map_err(|_| ClientError::Slow {
             endpoint: self.endpoint.clone(),
@@ -224,14 +240,19 @@ impl Answer {
         }
     }
 
-    /// Each line of JSON as it came and as what it holds.
+    /// The next line of JSON, as it came and as what it holds.
     ///
     /// # Errors
-    /// As [`Self::line`]; also a line that is something else.
+    /// As [`Self::line`]; also a line that is something else, such as that the daemon gave up.
     pub async fn object<T: DeserializeOwned>(&mut self) -> Result<Option<(Bytes, T)>, ClientError> {
         let Some(line) = self.line().await? else { return Ok(None) };
-        let object = serde_json::from_slice(&line).map_err(|error| self.asked.content(error))?;
-        Ok(Some((line, object)))
+        match serde_json::from_slice(&line) {
+            Ok(object) => Ok(Some((line, object))),
+            Err(error) => Err(match serde_json::from_slice(&line) {
+                Ok(ErrorAnswer { error }) => self.asked.gave_up(&error),
+                Err(_) => self.asked.content(error),
+            }),
+        }
     }
 
     /// What a refusal says: the `error` of its JSON, else its text.
@@ -246,13 +267,15 @@ impl Answer {
     }
 }
 
+/// What the API says of an error.
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+}
+
 fn error_text(body: &[u8]) -> String {
-    #[derive(serde::Deserialize)]
-    struct Told {
-        error: String,
-    }
     let text = match serde_json::from_slice(body) {
-        Ok(Told { error }) => error,
+        Ok(ErrorAnswer { error }) => error,
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     if text.is_empty() { "it does not say why".to_owned() } else { printable(&text).into_owned() }

@@ -23,6 +23,9 @@ pub(super) use tell::clock_time;
 /// Between two tries to reach a daemon that went away.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// All that a daemon keeps.
+pub(super) const KEPT: &str = "/api/v1/drops?limit=1000";
+
 /// The answer of `/api/v1/drops`.
 #[derive(Deserialize)]
 struct Kept {
@@ -55,7 +58,7 @@ pub fn run(
 
 /// Those that the daemon keeps, the oldest first.
 async fn kept(client: &Client) -> Result<Vec<DropView>, ClientError> {
-    let Kept { mut drops } = client.get("/api/v1/drops").await?.json().await?;
+    let Kept { mut drops } = client.get(KEPT).await?.json().await?;
     drops.sort_by_key(|drop| drop.id);
     Ok(drops)
 }

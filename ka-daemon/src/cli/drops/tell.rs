@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::super::args::show::DropsArgs;
 use crate::view::DropView;
+use crate::view::filter::is_process;
 use crate::view::words::printable;
 
 /// How drops are told.
@@ -63,8 +64,7 @@ fn formatted(seconds: f64, zone: &TimeZone, format: &str) -> String {
 pub(super) fn asked_for(args: &DropsArgs, drop: &DropView) -> bool {
     let owner = &drop.owner;
     let same = |asked: &Option<String>, has: &str| asked.as_deref().is_none_or(|asked| asked == has);
-    let file = owner.exe.rsplit_once('/').map_or(owner.exe.as_str(), |(_, file)| file);
-    (same(&args.process, &owner.comm) || same(&args.process, file))
+    args.process.as_deref().is_none_or(|process| is_process(owner, process))
         && same(&args.pod, &owner.pod)
         && same(&args.namespace, &owner.namespace)
         && (args.cause.is_empty() || args.cause.contains(&drop.cause))

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::super::client::{Client, ClientError, Events};
+use super::super::drops::KEPT;
 use super::super::query;
 use super::Queries;
 use super::state::{Query, Told};
@@ -58,7 +59,7 @@ async fn events(client: Client, tell: mpsc::Sender<Told>) {
 async fn follow(client: &Client, tell: &mpsc::Sender<Told>) -> Result<(), ClientError> {
     // First the events, then the drops so far: nothing can happen between the two.
     let mut events = Events::listen(client).await?;
-    let Kept { drops } = client.get("/api/v1/drops").await?.json().await?;
+    let Kept { drops } = client.get(KEPT).await?.json().await?;
     if tell.send(Told::Up(drops)).await.is_err() {
         return Ok(());
     }
