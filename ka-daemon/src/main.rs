@@ -1,28 +1,54 @@
 //! `ka-daemon`: reads what was typed, starts the runtime, and turns failures into exit codes.
 
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use ka_daemon::cli::{Cli, Command, check};
+use jiff::tz::TimeZone;
+use ka_daemon::cli::check::CheckError;
+use ka_daemon::cli::command::Console;
+use ka_daemon::cli::{Cli, Command, check, drops, sockets, top};
+use ka_daemon::inventory::once;
 use ka_daemon::run;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let result = match Cli::parse().into_command() {
-        Command::Run(args) => {
-            args.log().init();
-            serve(&args, started).map(|()| ExitCode::SUCCESS)
-        }
-        Command::Check(args) => check::run(&args, &mut std::io::stdout().lock())
-            .map_err(anyhow::Error::from)
-            .map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-    };
-    result.unwrap_or_else(|error| {
+    dispatch(Cli::parse().into_command(), started).unwrap_or_else(|error| {
         eprintln!("ka-daemon: {}", told(&error));
         ExitCode::FAILURE
     })
+}
+
+fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
+    let (mut out, mut err) = (io::BufWriter::new(io::stdout().lock()), io::stderr());
+    match command {
+        Command::Run(args) => {
+            drop(out);
+            args.log().init();
+            serve(&args, started)?;
+        }
+        Command::Sockets(args) => {
+            let console = Console::of_process(args.look());
+            sockets::run(&args, |filter| Ok(once::all(filter)?), console, &mut out, &mut err)?;
+        }
+        Command::Top(args) => {
+            drop(out);
+            top::run(&args)?;
+        }
+        Command::Drops(args) => {
+            let console = Console::of_process(args.look());
+            drops::run(&args, &TimeZone::system(), console, &mut out, &mut err)?;
+        }
+        Command::Check(args) => match check::run(&args, &mut out) {
+            Ok(complete) => return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+            // Whoever reads has enough.
+            Err(CheckError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(error.into()),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The error and its causes, each once: many an error tells its cause itself.

@@ -31,7 +31,7 @@ use crate::inventory::source::Iterators;
 use crate::inventory::{self, service};
 use crate::kernel::{Kernel, KernelError};
 use crate::metrics::{Build, Observed, Page, PageError};
-use crate::owner::Sources;
+use crate::owner::{PodSource, Sources};
 use crate::status::KernelSide;
 use crate::table::{Clock, Limits, Snapshot, SocketTable};
 
@@ -118,6 +118,8 @@ pub struct Parts<S> {
     pub sockets: Option<Arc<dyn SocketSource>>,
     /// What happens, for the API.
     pub feed: Feed,
+    /// Names of pods from the Kubernetes API.
+    pub pods: PodSource,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -160,7 +162,9 @@ pub async fn start(
     let source = hooks.source()?;
     let hooks = Arc::new(hooks);
     let iterators: Arc<dyn Iterators> = Arc::clone(&hooks) as _;
-    let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), Sources::default())));
+    let pods = PodSource::start(settings.kubernetes.as_ref());
+    let sources = Sources { pods: pods.names(), ..Sources::default() };
+    let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), sources)));
     let inventory = Some(inventory::read::Reader::new(iterators, directory, kernel.hz));
     let config = Arc::new(config);
     let parts = Parts {
@@ -174,6 +178,7 @@ pub async fn start(
         inventory,
         sockets: None,
         feed: Feed::default(),
+        pods,
         started,
     };
     tokio::select! {
@@ -204,8 +209,20 @@ pub async fn run<S: RecordSource + Send + 'static>(
     parts: Parts<S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Parts { settings, listener, unix_socket, source, kernel, log, config, inventory, sockets, feed, started } =
-        parts;
+    let Parts {
+        settings,
+        listener,
+        unix_socket,
+        source,
+        kernel,
+        log,
+        config,
+        inventory,
+        sockets,
+        feed,
+        pods,
+        started,
+    } = parts;
     let status = kernel.status();
     let limits = Limits {
         max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
@@ -235,8 +252,18 @@ pub async fn run<S: RecordSource + Send + 'static>(
     let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
     let places = places(&settings, address, unix_socket.as_ref());
     let stopping = feed.clone();
-    let app =
-        App { health: health.clone(), reader, observed, page, settings, started, feed, sockets, inventory };
+    let app = App {
+        health: health.clone(),
+        reader,
+        observed,
+        page,
+        settings,
+        started,
+        feed,
+        sockets,
+        inventory,
+        pods,
+    };
     let app = router(app);
 
     let (stop_owner, owner_stopped) = oneshot::channel();

@@ -12,6 +12,7 @@ use ka_common::{Counters, Kind, Record};
 use ka_daemon::api::{Feed, server};
 use ka_daemon::cli::settings::Settings;
 use ka_daemon::cli::{Cli, Command};
+use ka_daemon::owner::PodSource;
 use ka_daemon::run::{Parts, RunError, run};
 use support::{FakeKernel, FakeSource, golden, record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -28,10 +29,9 @@ struct Daemon {
 }
 
 fn settings() -> Settings {
-    match Cli::parse_from(["ka-daemon", "--web.listen-address", "127.0.0.1:0"]).into_command() {
-        Command::Run(args) => args.settings(),
-        Command::Check(_) => unreachable!("run is the default"),
-    }
+    let cli = Cli::parse_from(["ka-daemon", "--web.listen-address", "127.0.0.1:0"]);
+    let Command::Run(args) = cli.into_command() else { unreachable!("run is the default") };
+    args.settings()
 }
 
 async fn daemon() -> Daemon {
@@ -49,8 +49,9 @@ async fn daemon() -> Daemon {
         source,
         kernel: kernel.clone(),
         log: None,
-            config: Arc::default(),
-            inventory: None,
+        config: Arc::default(),
+        inventory: None,
+        pods: PodSource::default(),
         sockets: None,
         feed: Feed::default(),
         started: Instant::now(),

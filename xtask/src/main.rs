@@ -13,6 +13,7 @@ mod build;
 mod ebpf;
 mod licences;
 mod lint;
+mod manual;
 mod packages;
 mod paths;
 mod run;
@@ -40,6 +41,8 @@ enum Cmd {
     Vm(vm::VmArgs),
     /// What it costs, beside the budgets
     Bench(bench::BenchArgs),
+    /// Man pages and shell completions, below target/manual
+    Manual,
     /// Formatting, clippy, eBPF warnings, licences, file lengths, unsafe
     Lint,
 }
@@ -62,6 +65,7 @@ fn dispatch(command: Cmd, root: &std::path::Path) -> anyhow::Result<ExitCode> {
         Cmd::Test(args) => test::run(root, &args),
         Cmd::Vm(args) => test::guests(root, args),
         Cmd::Bench(args) => bench::run(root, &args),
+        Cmd::Manual => manual::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Lint => lint::run(root),
     }
 }

@@ -23,6 +23,7 @@ use super::{Health, Readiness, drops, events, openapi, page, sockets};
 use crate::cli::settings::Settings;
 use crate::inventory::service::Inventory;
 use crate::metrics::{Build, Observed, Page};
+use crate::owner::PodSource;
 use crate::run::owner::Reader;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -47,6 +48,8 @@ pub struct App {
     pub sockets: Option<Arc<dyn SocketSource>>,
     /// Reads the kernel's own counts for the page of metrics; none: it has none.
     pub inventory: Option<Inventory>,
+    /// Names of pods from the Kubernetes API.
+    pub pods: PodSource,
 }
 
 /// How long a page of metrics waits for the kernel's own counts.
@@ -133,7 +136,9 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         let kernel = app.observed.kernel();
         let uptime = app.started.elapsed().as_secs_f64();
         let readiness = app.health.get();
-        serde_json::to_vec(&Status::new(Build::THIS, uptime, &readiness, &kernel, &snapshot, &app.settings))
+        let pods = app.pods.status();
+        let status = Status::new(Build::THIS, uptime, &readiness, &kernel, &snapshot, &app.settings);
+        serde_json::to_vec(&status.with_kubernetes(pods))
     });
     match rendered.await {
         Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),

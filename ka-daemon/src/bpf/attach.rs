@@ -212,7 +212,9 @@ impl KernelHooks {
         if by_timer && let Some(missing) = kernel.timer_symbols_missing() {
             return Err(missing);
         }
-        if plan == Plan::Iterator && let Some(missing) = kernel.iterators_missing() {
+        if plan == Plan::Iterator
+            && let Some(missing) = kernel.iterators_missing()
+        {
             return Err(missing);
         }
         let mut fresh = Vec::new();

@@ -7,27 +7,52 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use show::{DropsArgs, SocketsArgs, TopArgs};
+
 use super::settings::{Rtt, Settings};
 use super::{logging, values, web};
 use crate::status::Plan;
 use crate::table::OwnerLabels;
 
+pub mod query;
+pub mod show;
+
 /// What `--version` shows after the name.
 pub const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), "\nrevision: ", env!("KA_REVISION"), "\nrustc: ", env!("KA_RUSTC"),);
 
-const AFTER_HELP: &str = "\
+/// The end of several help texts.
+macro_rules! closing {
+    () => {
+        "\
 Without a command, `run` is meant. Each option can also be given by the environment variable that \
 stands beside it; the command line wins.
 
 Exit codes:
   0  ended as asked
   1  failed, or `check` found something missing; standard error says what and what to do
-  2  an option or its value is wrong";
+  2  an option or its value is wrong"
+    };
+}
+
+const AFTER_HELP: &str = closing!();
+
+const HELP: &str = concat!(
+    "\
+Examples:
+  ka-daemon                       the daemon
+  ka-daemon sockets --at-risk     connections that an idle limit of 350 s would cut
+  ka-daemon drops --follow        each dropped connection, and why, as it happens
+  ka-daemon top                   the same and more, live
+  ka-daemon check                 what this kernel offers
+
+",
+    closing!()
+);
 
 /// Watches the TCP keepalive timers of this node and serves what it sees to Prometheus.
 #[derive(Debug, Parser)]
-#[command(name = "ka-daemon", version = VERSION, after_help = AFTER_HELP)]
+#[command(name = "ka-daemon", version = VERSION, after_help = HELP)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
@@ -50,6 +75,15 @@ pub enum Command {
     /// Attach to the kernel and serve metrics until SIGTERM or SIGINT (the default).
     #[command(after_help = AFTER_HELP)]
     Run(RunArgs),
+    /// Show every TCP connection: keepalive settings and who chose them, timer, owner.
+    #[command(after_help = show::SOCKETS_HELP)]
+    Sockets(Box<SocketsArgs>),
+    /// Watch live: totals, dropped connections with their causes, and those nearest to being dropped.
+    #[command(after_help = show::TOP_HELP)]
+    Top(Box<TopArgs>),
+    /// Tell of dropped connections: what happened, and what would have prevented it.
+    #[command(after_help = show::DROPS_HELP)]
+    Drops(Box<DropsArgs>),
     /// Report what this kernel offers, what would be attached and what is missing. Leaves nothing
     /// attached.
     #[command(after_help = AFTER_HELP)]
@@ -237,15 +271,39 @@ mod tests {
     use clap::CommandFactory as _;
 
     fn settings(args: &[&str]) -> Settings {
-        match Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap().into_command() {
-            Command::Run(run) => run.settings(),
-            Command::Check(_) => panic!("not a run"),
-        }
+        let cli = Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap();
+        let Command::Run(run) = cli.into_command() else { panic!("not a run") };
+        run.settings()
     }
 
     #[test]
     fn definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_has_help_a_man_page_and_completions() {
+        let mut program = Cli::command();
+        program.build();
+        let mut commands = vec![program.clone()];
+        commands.extend(program.get_subcommands().cloned());
+        let names: Vec<_> = commands.iter().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(names, ["ka-daemon", "run", "sockets", "top", "drops", "check"]);
+        for mut command in commands {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Exit codes:\n  0  ") && help.contains("\n  2  "), "{help}");
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page).unwrap();
+            assert!(String::from_utf8(page).unwrap().contains(".SH SYNOPSIS"));
+        }
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ka-daemon", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for part in ["sockets", "at-risk", "keepalive_timeout", "nearest"] {
+                assert!(script.contains(part), "{shell}: {part}");
+            }
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ pub(super) fn max_sockets(text: &str) -> Result<u32, String> {
 
 /// The most owners that may have series of their own.
 const OWNERS_MAX: usize = 10_000;
-const INVENTORY_INTERVAL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const INVENTORY_INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(1);
 
 /// Parses how many owners may have series of their own.
 pub(super) fn max_owners(text: &str) -> Result<usize, String> {

@@ -10,7 +10,7 @@ use tokio::signal::unix::Signal;
 use super::{Config, ConfigError};
 
 /// The configuration in force. Whoever needs it loads it anew for each piece of work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Live {
     path: Option<PathBuf>,
     current: ArcSwap<Config>,

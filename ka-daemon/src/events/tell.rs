@@ -58,11 +58,8 @@ impl Teller {
         let raw = Raw { keepidle, keepintvl, keepcnt };
         let settings = raw.settings(clock);
         let keepalive = record.flags & Record::KEEPALIVE != 0;
-        let preset = if keepalive {
-            raw.preset(&self.config.load().presets, clock, &owner.comm)
-        } else {
-            None
-        };
+        let preset =
+            if keepalive { raw.preset(&self.config.load().presets, clock, &owner.comm) } else { None };
         let origin = |own: Option<u32>| Some(if own.is_some() { Origin::Socket } else { Origin::Sysctl });
         let mut view = DropView {
             id: 0,

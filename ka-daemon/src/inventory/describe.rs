@@ -66,7 +66,13 @@ pub fn end(family: u16, address: [u8; 16], port: u16) -> SocketAddr {
 
 /// What is shown of a row.
 #[must_use]
-pub fn view(row: &SocketRow, netns: u32, sysctls: Option<&Sysctls>, clock: Clock, owner: &Owner) -> SocketView {
+pub fn view(
+    row: &SocketRow,
+    netns: u32,
+    sysctls: Option<&Sysctls>,
+    clock: Clock,
+    owner: &Owner,
+) -> SocketView {
     let settings = settings(row, sysctls, clock);
     let full = row.flags & SocketRow::FULL != 0;
     let age = |flag: u16, age: u32| (row.flags & flag != 0).then(|| clock.age(age).as_secs_f64());
@@ -126,7 +132,11 @@ fn timer(row: &SocketRow, clock: Clock) -> Option<TimerView> {
         RowTimer::TimeWait => TimerKind::TimeWait,
         RowTimer::ZeroWindow => TimerKind::ZeroWindow,
     };
-    Some(TimerView { kind, expires_seconds: left(row.expires, clock).as_secs_f64(), probes_out: row.probes_out })
+    Some(TimerView {
+        kind,
+        expires_seconds: left(row.expires, clock).as_secs_f64(),
+        probes_out: row.probes_out,
+    })
 }
 
 /// A timer that is due by now fires now.
@@ -215,7 +225,8 @@ mod tests {
 
     #[test]
     fn what_is_no_full_socket_has_no_settings() {
-        let row = SocketRow { flags: 0, inode: 0, state: 6, timer: RowTimer::TimeWait as u8, ..established() };
+        let row =
+            SocketRow { flags: 0, inode: 0, state: 6, timer: RowTimer::TimeWait as u8, ..established() };
         let shown = shown(&row);
         assert_eq!((shown.keepalive, shown.keepidle_seconds, shown.user_timeout_ms), (None, None, None));
         assert_eq!((shown.last_sent_seconds, shown.recv_queue, shown.uid), (None, None, None));
@@ -229,7 +240,8 @@ mod tests {
         // The timer was armed before data came: it fires in 2 s and starts again.
         let used = SocketRow { keepalive_expires: 500, acked_age: 250, received_age: 500, ..established() };
         assert_eq!(shown(&used).next_probe_seconds, Some(14.0));
-        let idle = SocketRow { keepalive_expires: 500, acked_age: 13 * 250, received_age: 9999, ..established() };
+        let idle =
+            SocketRow { keepalive_expires: 500, acked_age: 13 * 250, received_age: 9999, ..established() };
         assert_eq!(shown(&idle).next_probe_seconds, Some(2.0));
         let unanswered =
             SocketRow { keepalive_expires: 500, acked_age: 30 * 250, received_age: 9999, ..established() };

@@ -126,9 +126,15 @@ impl Directory {
         }
         let (place, process) = self.holders.find(held.inode)?;
         let owners = &mut self.owners;
-        let resolved = self.resolved.get_mut(place)?.get_or_insert_with(|| {
-            owners.process(process.pid, process.start_ns, &process.comm, monotonic())
-        });
+        let now = monotonic();
+        let resolved = self
+            .resolved
+            .get_mut(place)?
+            .get_or_insert_with(|| owners.process(process.pid, process.start_ns, &process.comm, now));
+        // It was gone before it could be looked at: the socket's own group tells where it lived.
+        if resolved.exe.is_empty() && !resolved.has_place() && held.cgroup_id != 0 {
+            return Some(Arc::new(resolved.at_place_of(&owners.cgroup(held.cgroup_id, now))));
+        }
         Some(Arc::clone(resolved))
     }
 

@@ -44,7 +44,8 @@ impl Listing {
         filter: &Filter,
         each: &mut dyn FnMut(SocketView) -> ControlFlow<()>,
     ) -> io::Result<Report> {
-        let mut batch = Batch { listing: self, filter, each, rows: Vec::new(), flow: ControlFlow::Continue(()) };
+        let mut batch =
+            Batch { listing: self, filter, each, rows: Vec::new(), flow: ControlFlow::Continue(()) };
         let report = self.reader.read(&mut |netns, row| {
             // Namespaces that nobody asked for need no description.
             if filter.netns.is_none_or(|wanted| wanted == netns.netns) {

@@ -179,10 +179,7 @@ unsafe impl Ioctl for NamespaceOf {
         std::ptr::null_mut()
     }
 
-    unsafe fn output_from_ptr(
-        answer: IoctlOutput,
-        _: *mut core::ffi::c_void,
-    ) -> rustix::io::Result<OwnedFd> {
+    unsafe fn output_from_ptr(answer: IoctlOutput, _: *mut core::ffi::c_void) -> rustix::io::Result<OwnedFd> {
         // SAFETY: as the trait promises, this is the answer of the request above.
         Ok(unsafe { OwnedFd::from_raw_fd(answer) })
     }

@@ -33,6 +33,19 @@ pub enum OnceError {
     Read(#[from] std::io::Error),
 }
 
+/// Every socket that passes, by the presets that are built in.
+///
+/// # Errors
+/// The kernel cannot be read; root is needed.
+pub fn all(filter: &Filter) -> Result<Vec<SocketView>, OnceError> {
+    let mut all = Vec::new();
+    read(filter, Arc::default(), None, &mut |socket| {
+        all.push(socket);
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
 /// Hands over every socket that passes.
 ///
 /// # Errors

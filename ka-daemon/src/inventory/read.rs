@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ka_common::SocketRow;
 
+use super::diag;
 use super::directory::{Directory, Lookup};
 use super::netns::{self, Home, KernelCounts, Place, Places, Sysctls};
 use super::source::{Iterators, rows};
-use super::diag;
 use crate::status::Intent;
 
 /// A network namespace as it was read.
@@ -74,10 +74,7 @@ impl Reader {
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn read(
-        &self,
-        each: &mut dyn FnMut(&Netns, &SocketRow) -> ControlFlow<()>,
-    ) -> io::Result<Report> {
+    pub fn read(&self, each: &mut dyn FnMut(&Netns, &SocketRow) -> ControlFlow<()>) -> io::Result<Report> {
         let home = Home::here()?;
         let held = self.directory().look();
         let mut places = netns::discover(Path::new("/proc"));

@@ -138,7 +138,8 @@ impl Worker {
         self.number += 1;
         self.table.sweep_begins(self.number)?;
         let config = self.config.load();
-        let mut work = Work { worker: self, config, totals: Totals::default(), batch: Vec::new(), open: true };
+        let mut work =
+            Work { worker: self, config, totals: Totals::default(), batch: Vec::new(), open: true };
         let report = self.reader.read(&mut |netns, row| work.row(netns, row));
         work.flush();
         let Work { totals, open, .. } = work;

@@ -11,8 +11,8 @@ use prometheus::proto::MetricFamily;
 use super::Build;
 use super::catalogue as c;
 use super::family::Family;
-use crate::status::KernelSide;
 use crate::inventory::totals::Sweep;
+use crate::status::KernelSide;
 use crate::table::snapshot::OTHER;
 use crate::table::{Cause, Ended, NetnsTotals, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
 

@@ -15,6 +15,7 @@ mod naming;
 mod owners;
 pub mod pods;
 pub mod process;
+mod source;
 #[cfg(test)]
 mod testing;
 
@@ -24,6 +25,7 @@ use utoipa::ToSchema;
 
 pub use self::names::{KubeOptions, PodNames};
 pub use self::owners::{Owners, Sources};
+pub use self::source::PodSource;
 
 /// Whose a socket is. What does not apply or is not known is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -47,6 +49,20 @@ pub struct Owner {
     pub container_id: String,
     /// UID of the pod.
     pub pod_uid: String,
+}
+
+impl Owner {
+    /// Whether it is known where it runs.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        [&self.service, &self.container_id, &self.pod_uid].into_iter().any(|name| !name.is_empty())
+    }
+
+    /// The same process, where another owner runs.
+    #[must_use]
+    pub fn at_place_of(&self, other: &Self) -> Self {
+        Self { pid: self.pid, comm: self.comm.clone(), exe: self.exe.clone(), ..other.clone() }
+    }
 }
 
 /// A socket, as far as it tells whose it is.

@@ -52,8 +52,7 @@ impl OwnerLabels {
     /// # Errors
     /// What is no label is named.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut labels =
-            Self { namespace: false, pod: false, container: false, service: false, comm: false };
+        let mut labels = Self { namespace: false, pod: false, container: false, service: false, comm: false };
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             let place = match name {
                 "namespace" => &mut labels.namespace,
@@ -272,7 +271,8 @@ mod tests {
         let mut fixture = Fixture::new(OwnerLabels { comm: false, ..OwnerLabels::ALL }, 10);
         assert_eq!(fixture.find("a", 0), fixture.find("b", 0));
         assert_eq!(&*fixture.totals[2].owner.pod, "p");
-        let none = OwnerLabels { namespace: false, pod: false, container: false, service: false, comm: false };
+        let none =
+            OwnerLabels { namespace: false, pod: false, container: false, service: false, comm: false };
         let mut fixture = Fixture::new(none, 10);
         assert_eq!(fixture.find("a", 0), OwnerId::UNKNOWN);
     }

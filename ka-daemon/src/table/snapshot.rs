@@ -183,7 +183,10 @@ impl Default for Snapshot {
         Self {
             owners: vec![
                 OwnerTotals { shown: true, ..OwnerTotals::default() },
-                OwnerTotals { owner: OwnerKey { comm: OTHER.into(), ..OwnerKey::default() }, ..OwnerTotals::default() },
+                OwnerTotals {
+                    owner: OwnerKey { comm: OTHER.into(), ..OwnerKey::default() },
+                    ..OwnerTotals::default()
+                },
             ],
             netns: vec![NetnsTotals::default()],
             tracked: 0,

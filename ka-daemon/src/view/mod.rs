@@ -1,9 +1,12 @@
 //! What people and programs are shown of a socket and of a drop: one set of types for the API, the
 //! command line and the page, and what can be asked about them. Pure.
 
+mod advice;
 pub mod drops;
 pub mod event;
 pub mod explain;
+#[cfg(test)]
+mod explain_tests;
 pub mod filter;
 pub mod page;
 pub mod parameter;
@@ -11,6 +14,7 @@ pub mod socket;
 pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod words;
 
 pub use drops::DropView;
 pub use event::Event;

@@ -1,10 +1,10 @@
-//! Sockets for the tests of this folder.
+//! Sockets and drops for the tests of what is shown.
 
 use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
-use super::socket::{Origins, TimerKind, TimerView};
+use super::socket::{Origin, Origins, TimerKind, TimerView};
 use super::{DropView, SocketView};
 use crate::owner::Owner;
 
@@ -108,4 +108,23 @@ pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
             ..socket("0.0.0.0:0", "0.0.0.0:0")
         }
     })
+}
+
+/// A drop of an application that set Go's 15 s, 15 s, 9.
+pub(crate) fn dropped() -> DropView {
+    let set = Some(Origin::Socket);
+    DropView {
+        id: 1,
+        time_seconds: 1.7e9,
+        cause: "other".to_owned(),
+        timer: "none".to_owned(),
+        local: "10.0.0.1:43210".parse().unwrap(),
+        remote: "10.0.0.2:5432".parse().unwrap(),
+        origin: Origins { keepidle: set, keepintvl: set, keepcnt: set },
+        preset: Some("go".to_owned()),
+        idle_seconds: 0.0,
+        probes_out: 0,
+        owner: Owner { pid: Some(1234), comm: "server".to_owned(), ..Owner::default() },
+        ..drop_view()
+    }
 }

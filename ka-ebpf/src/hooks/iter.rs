@@ -185,11 +185,12 @@ fn full(row: &mut SocketRow, common: *const u8, state: u8) -> bool {
         row.recv_queue = load_sized!(sk, ack_backlog) as u32;
         row.send_queue = load_sized!(sk, max_ack_backlog) as u32;
     } else {
-        let unread = load!(sk, layout!(rcv_nxt.offset), u32)
-            .wrapping_sub(load!(sk, layout!(copied_seq.offset), u32)) as i32;
+        let unread =
+            load!(sk, layout!(rcv_nxt.offset), u32).wrapping_sub(load!(sk, layout!(copied_seq.offset), u32))
+                as i32;
         row.recv_queue = if unread > 0 { unread as u32 } else { 0 };
-        row.send_queue = load!(sk, layout!(write_seq.offset), u32)
-            .wrapping_sub(load!(sk, layout!(snd_una.offset), u32));
+        row.send_queue =
+            load!(sk, layout!(write_seq.offset), u32).wrapping_sub(load!(sk, layout!(snd_una.offset), u32));
     }
     let keepalive = layout!(keepalive_timer.offset);
     if load!(sk, keepalive + layout!(timer_pprev.offset), u64) != 0 {
@@ -310,5 +311,3 @@ fn tcp_namespace(sk: u64) -> u32 {
     }
     member(member(sk, layout!(net.offset)), layout!(net_inum.offset))
 }
-
-
