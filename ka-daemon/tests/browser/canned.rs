@@ -37,7 +37,7 @@ pub(crate) fn socket(local: &str, remote: &str, change: impl FnOnce(&mut SocketV
         origin: ALL_SOCKET,
         preset: Some("go".to_owned()),
         user_timeout_ms: Some(0),
-        timer: timer(TimerKind::Keepalive, 12.3, 0),
+        timer: Some(timer(TimerKind::Keepalive, 12.3, 0)),
         next_probe_seconds: Some(12.3),
         drop_in_seconds: Some(147.3),
         last_received_seconds: Some(2.7),
@@ -54,8 +54,8 @@ pub(crate) fn socket(local: &str, remote: &str, change: impl FnOnce(&mut SocketV
     socket
 }
 
-fn timer(kind: TimerKind, expires_seconds: f64, probes_out: u8) -> Option<TimerView> {
-    Some(TimerView { kind, expires_seconds, probes_out })
+fn timer(kind: TimerKind, expires_seconds: f64, probes_out: u8) -> TimerView {
+    TimerView { kind, expires_seconds, probes_out }
 }
 
 fn owner(comm: &str, pid: u32) -> Owner {
@@ -84,7 +84,7 @@ fn settings(socket: &mut SocketView, idle: u32, interval: u32, count: u32) {
 fn idle(socket: &mut SocketView, seconds: f64) {
     let next = f64::from(socket.keepidle_seconds.unwrap()) - seconds;
     let (interval, count) = (socket.keepintvl_seconds.unwrap(), socket.keepcnt.unwrap());
-    socket.timer = timer(TimerKind::Keepalive, next, 0);
+    socket.timer = Some(timer(TimerKind::Keepalive, next, 0));
     socket.next_probe_seconds = Some(next);
     socket.drop_in_seconds = Some(next + f64::from(interval * count));
     (socket.last_received_seconds, socket.last_sent_seconds) = (Some(seconds), Some(seconds));
@@ -94,7 +94,7 @@ fn idle(socket: &mut SocketView, seconds: f64) {
 /// So many probes unanswered, and the next one due.
 fn silent(socket: &mut SocketView, probes_out: u8, next: f64) {
     let left = socket.keepcnt.unwrap() - u32::from(probes_out);
-    socket.timer = timer(TimerKind::Keepalive, next, probes_out);
+    socket.timer = Some(timer(TimerKind::Keepalive, next, probes_out));
     socket.next_probe_seconds = Some(next);
     socket.drop_in_seconds = Some(next + f64::from(socket.keepintvl_seconds.unwrap() * left));
     let since = f64::from(socket.keepidle_seconds.unwrap() + u32::from(probes_out) * 15) - next;
@@ -104,7 +104,7 @@ fn silent(socket: &mut SocketView, probes_out: u8, next: f64) {
 
 /// Not full sockets, or without keepalive: nothing is known of the settings.
 fn bare(socket: &mut SocketView, state: &str, armed: Option<TimerView>) {
-    socket.state = state.to_owned();
+    state.clone_into(&mut socket.state);
     socket.timer = armed;
     socket.preset = None;
     (socket.next_probe_seconds, socket.drop_in_seconds, socket.last_rtt_seconds) = (None, None, None);
@@ -112,7 +112,7 @@ fn bare(socket: &mut SocketView, state: &str, armed: Option<TimerView>) {
 
 /// A time-wait socket: hardly anything is known.
 fn time_wait(socket: &mut SocketView) {
-    bare(socket, "TIME_WAIT", timer(TimerKind::TimeWait, 41.6, 0));
+    bare(socket, "TIME_WAIT", Some(timer(TimerKind::TimeWait, 41.6, 0)));
     (socket.keepalive, socket.keepidle_seconds, socket.keepintvl_seconds, socket.keepcnt) =
         (None, None, None, None);
     (socket.origin, socket.user_timeout_ms, socket.inode, socket.uid) = (UNKNOWN, None, 0, None);
@@ -170,7 +170,7 @@ pub(crate) fn sockets() -> Vec<SocketView> {
             s.owner.service = "postgresql@15-main.service".into();
         }),
         socket("10.0.0.5:34566", "192.0.2.144:443", |s| {
-            bare(s, "ESTABLISHED", timer(TimerKind::Retransmit, 1.6, 0));
+            bare(s, "ESTABLISHED", Some(timer(TimerKind::Retransmit, 1.6, 0)));
             s.keepalive = Some(false);
             s.origin = ALL_SYSCTL;
             (s.last_sent_seconds, s.last_acked_seconds, s.last_received_seconds) =
@@ -181,7 +181,7 @@ pub(crate) fn sockets() -> Vec<SocketView> {
             s.owner.service = "backup-agent.service".into();
         }),
         socket("10.0.0.5:9092", "10.42.9.4:44102", |s| {
-            bare(s, "ESTABLISHED", timer(TimerKind::ZeroWindow, 6.4, 3));
+            bare(s, "ESTABLISHED", Some(timer(TimerKind::ZeroWindow, 6.4, 3)));
             s.keepalive = Some(false);
             s.origin = ALL_SYSCTL;
             s.send_queue = Some(65_160);

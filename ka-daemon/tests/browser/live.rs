@@ -109,6 +109,10 @@ fn nothing_is_asked_for_while_paused_or_hidden() {
     open.chrome.press("p");
     assert_eq!([open.text_of("#pause"), open.text_of("#link")], ["Resume", "Paused"]);
     quiet("paused");
+    // One may still look for something else: once.
+    open.chrome.type_into("#text", "6379");
+    open.wait_for_rows(1);
+    quiet("paused, and looked for something");
     open.chrome.click("#pause");
     open.wait_for_listener();
     assert_eq!([open.text_of("#pause"), open.text_of("#link")], ["Pause", "Live"]);

@@ -104,7 +104,7 @@ const ROWS: &str = "[...document.querySelectorAll('#rows > tr:not(.detail)')]";
 fn until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_secs(60), "not within a minute: {what}");
+        assert!(start.elapsed() < Duration::from_mins(1), "not within a minute: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

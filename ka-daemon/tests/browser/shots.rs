@@ -1,4 +1,8 @@
-//! Pictures for the docs, written where `KA_SCREENSHOTS` names a folder.
+//! Pictures for the docs, written where `KA_SCREENSHOTS` names a folder:
+//!
+//! `KA_SCREENSHOTS=$PWD/docs/images cargo test -p ka-daemon --test browser pictures`
+//!
+//! Those that are committed went through `pngquant --quality 85-100 --ext .png --force`.
 
 use std::path::{Path, PathBuf};
 
