@@ -20,7 +20,7 @@ use crate::api::server::{self, ListenError};
 use crate::api::unix::UnixSocket;
 use crate::api::{App, Feed, Health, Readiness, SocketSource, router};
 use crate::bpf::{BpfError, KernelHooks, Options};
-use crate::cli::settings::{Rtt, Settings};
+use crate::cli::settings::{Rtt, Settings, Source};
 use crate::config::{self, ConfigError};
 use crate::events::log::LogError;
 use crate::events::tell::Teller;
@@ -197,6 +197,7 @@ pub fn options(settings: &Settings) -> Options {
         idle_floor: settings.idle_floor,
         rtt_exact: settings.rtt == Rtt::Exact,
         bpf_stats: settings.bpf_stats,
+        iterators: settings.inventory == Source::Auto,
     }
 }
 

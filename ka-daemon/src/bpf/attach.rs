@@ -41,6 +41,8 @@ pub struct Options {
     pub rtt_exact: bool,
     /// Ask the kernel to count and time BPF programs.
     pub bpf_stats: bool,
+    /// Read sockets by iterators, where the kernel has them.
+    pub iterators: bool,
 }
 
 /// The kernel side, attached. Dropping it detaches everything.
@@ -69,6 +71,11 @@ impl KernelHooks {
         let mut hooks = Self::prepare(kernel, &btf, options)?;
         for &intent in INTENTS {
             if intent == Intent::ExactRtt && !options.rtt_exact {
+                continue;
+            }
+            if matches!(intent, Intent::Sockets | Intent::Holders) && !options.iterators {
+                let reason = "sock_diag and /proc, by --inventory".to_owned();
+                hooks.intents.push(IntentStatus { intent, plan: None, reason });
                 continue;
             }
             let status = hooks.try_intent(intent, options.hooks, &btf, kernel);

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use show::{DropsArgs, SocketsArgs, TopArgs};
 
-use super::settings::{Rtt, Settings};
+use super::settings::{Rtt, Settings, Source};
 use super::{logging, values, web};
 use crate::status::Plan;
 use crate::table::OwnerLabels;
@@ -151,6 +151,9 @@ pub struct RunArgs {
         value_parser = values::owner_labels
     )]
     owner_labels: OwnerLabels,
+    /// How all sockets are read: by BPF iterators, else by sock_diag and /proc, which know no settings.
+    #[arg(long, env = "KA_INVENTORY", value_name = "HOW", value_enum, default_value_t = InventoryArg::Auto)]
+    inventory: InventoryArg,
     /// How often all sockets are read; stretched to 300 times what a reading takes.
     #[arg(
         long,
@@ -215,6 +218,10 @@ impl RunArgs {
             idle_floor: self.idle_floor,
             max_owners: self.max_owners,
             owner_labels: self.owner_labels,
+            inventory: match self.inventory {
+                InventoryArg::Auto => Source::Auto,
+                InventoryArg::SockDiag => Source::SockDiag,
+            },
             inventory_interval: self.inventory_interval,
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
@@ -255,6 +262,14 @@ enum Hooks {
     Kprobe,
     /// Timer tracepoints only.
     Tracepoint,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InventoryArg {
+    /// The best that this kernel has.
+    Auto,
+    /// As `ss` does; settings stay unknown.
+    SockDiag,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -73,6 +73,7 @@ pub fn inspect(btf: Option<&std::path::Path>) -> Report {
         idle_floor: Duration::from_secs(10),
         rtt_exact: true,
         bpf_stats: false,
+        iterators: true,
     };
     match bpf::probe(&kernel, &options) {
         Ok(tried) => {

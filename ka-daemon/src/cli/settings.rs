@@ -20,6 +20,16 @@ pub enum Rtt {
     Exact,
 }
 
+/// How sockets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// By BPF iterators, else by sock_diag and /proc.
+    Auto,
+    /// By sock_diag and /proc.
+    SockDiag,
+}
+
 /// Everything `ka-daemon run` can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Settings {
@@ -47,7 +57,9 @@ pub struct Settings {
     pub max_owners: usize,
     /// The owner labels in use.
     pub owner_labels: OwnerLabels,
-    /// How often all sockets are read.
+    /// How all sockets are read.
+    pub inventory: Source,
+    /// How often.
     #[serde(rename = "inventory_interval_seconds", serialize_with = "seconds")]
     pub inventory_interval: Duration,
     /// Size of the ring buffer.

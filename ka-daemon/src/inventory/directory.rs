@@ -185,6 +185,10 @@ impl Named {
     }
 
     fn socket(&mut self, row: &FileRow) {
+        // Not known where `/proc` had to be asked.
+        if row.netns == files::UNKNOWN_NETNS {
+            return;
+        }
         let place = netns::Place::Socket { pid: row.pid, fd: row.fd };
         netns::add(&mut self.places, row.netns, place);
     }

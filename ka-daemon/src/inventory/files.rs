@@ -1,4 +1,4 @@
-//! Which process holds which socket, from `/proc`, where the kernel has no iterator of open files: a
+//! Which process holds which socket or names which network namespace, from `/proc`, where the kernel has no iterator of open files: a
 //! system call for each open file of the node.
 
 use std::fs;
@@ -9,7 +9,10 @@ use std::path::Path;
 use ka_common::FileRow;
 use procfs::process::{FDTarget, Process};
 
-/// Tells each descriptor that names a socket, of whatever kind: `/proc` does not say which. What cannot
+/// What `/proc` does not tell of a socket, in place of its network namespace.
+pub(super) const UNKNOWN_NETNS: u32 = u32::MAX;
+
+/// Tells each descriptor that names a socket or a network namespace, of whatever kind: `/proc` does not say which. What cannot
 /// be read belongs to a process that is gone.
 ///
 /// # Errors
@@ -38,14 +41,14 @@ fn process(
     comm[..name.len()].copy_from_slice(name);
     let start_ns = u64::try_from(u128::from(stat.starttime) * 1_000_000_000 / u128::from(ticks)).ok()?;
     for file in process.fd().ok()?.flatten() {
-        if let FDTarget::Socket(inode) = file.target {
-            let pid = u32::try_from(stat.pid).ok()?;
-            let fd = u32::try_from(file.fd).ok()?;
-            // The namespace is not known here, and only a socket has one.
-            let row = FileRow { inode, start_ns, comm, pid, fd, netns: u32::MAX, reserved: 0 };
-            if each(&row).is_break() {
-                return Some(ControlFlow::Break(()));
-            }
+        let (inode, netns) = match file.target {
+            FDTarget::Socket(inode) => (inode, UNKNOWN_NETNS),
+            FDTarget::Net(inode) => (inode, 0),
+            _ => continue,
+        };
+        let (pid, fd) = (u32::try_from(stat.pid).ok()?, u32::try_from(file.fd).ok()?);
+        if each(&FileRow { inode, start_ns, comm, pid, fd, netns, reserved: 0 }).is_break() {
+            return Some(ControlFlow::Break(()));
         }
     }
     Some(ControlFlow::Continue(()))

@@ -65,6 +65,7 @@ pub fn read(
         idle_floor: Duration::ZERO,
         rtt_exact: false,
         bpf_stats: false,
+        iterators: true,
     };
     let iterators: Arc<dyn Iterators> = Arc::new(KernelHooks::iterators(&kernel, &options)?);
     let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), Sources::default())));
