@@ -142,10 +142,10 @@ async fn a_slow_client_is_told_what_it_lost_and_slows_nobody() {
     daemon.feed.publish(totals(count));
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(10), "telling took {took:?}");
-    let last = format!("\"sent\":{count},");
-    read_until(&mut quick, &mut quick_received, &last).await;
+    let end = format!("\"sent\":{count},");
+    read_until(&mut quick, &mut quick_received, &end).await;
 
-    read_until(&mut slow, &mut received, &last).await;
+    read_until(&mut slow, &mut received, &end).await;
     read_event(&mut slow, &mut received).await;
     let events = events(&received);
     let told = events.iter().filter(|event| field(event, "event") == Some("probe_unanswered")).count() as u64;
