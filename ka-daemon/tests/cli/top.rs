@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
@@ -58,6 +59,10 @@ impl Session {
     fn start(address: &str) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
+        for side in [&pty.master, &pty.slave] {
+            // The programs of other tests must not keep it open.
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let before = tcgetattr(&pty.slave).unwrap();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = ka(&["top", "--daemon", address]);
@@ -97,6 +102,16 @@ impl Session {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// The terminal goes away without a signal; returns the exit code.
+    fn abandoned(mut self) -> Option<i32> {
+        let nobody = || File::options().read(true).write(true).open("/dev/null").unwrap();
+        // Its other side is closed when the last handle is: the reading thread's ends with the channel.
+        self.keyboard = nobody();
+        self.terminal = nobody().into();
+        self.shown = mpsc::channel().1;
+        self.child.wait().unwrap().code()
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
@@ -114,6 +129,14 @@ impl Session {
             (false, false, String::new())
         );
         assert_eq!(tcgetattr(&self.terminal).unwrap(), self.before);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // One that ended is known to have: nothing else is hit.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -150,6 +173,14 @@ fn signals_leave_the_terminal_as_it_was() {
         session.signal(signal);
         session.ended();
     }
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it_with_an_error() {
+    let fake = daemon();
+    let mut session = Session::start(&fake.address);
+    session.wait_for("server[1234]");
+    assert_eq!(session.abandoned(), Some(1));
 }
 
 #[test]

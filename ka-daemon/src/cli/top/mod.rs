@@ -47,7 +47,12 @@ pub fn run(args: &TopArgs) -> Result<(), Failure> {
         // Sets a panic hook that restores the terminal before it tells of the panic.
         let mut terminal = ratatui::try_init().map_err(Failure::Terminal)?;
         let result = watch(client, state, signals, &mut terminal).await;
-        let restored = ratatui::try_restore();
+        let cursor = terminal.show_cursor();
+        if cursor.is_err() {
+            // The terminal is gone, and its destructor would panic for want of anybody to tell.
+            std::mem::forget(terminal);
+        }
+        let restored = cursor.and(ratatui::try_restore());
         result.and(restored).map_err(Failure::Terminal)
     })
 }
