@@ -28,15 +28,15 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What happens, as it happens.
 ///
 /// Server-sent events named `drop`, `probe_unanswered`, `totals` (each second) and `lost`. Their data is
-/// one JSON object of the schema `Event`. A `drop` has its `id`: a client that comes back with
-/// `Last-Event-ID` first gets the kept drops that came after it. A client that falls more than 1,024
+/// one JSON object of the schema `Event`. A `drop` has an `id:`: a client that comes back with it as
+/// `Last-Event-ID` first gets the kept drops that came after. A client that falls more than 1,024
 /// events behind gets `lost` with how many were left out for it, of all kinds.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
     params(
         ("kinds" = Option<String>, Query, description = "Only these, comma separated: drop, probe_unanswered, totals. `lost` is always told"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The last drop that was received"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The `id:` of the last drop that was received"),
     ),
     responses(
         (status = 200, description = "A stream of events", body = Event, content_type = "text/event-stream"),
@@ -49,17 +49,17 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let kinds = kinds(query.as_deref().unwrap_or_default())?;
-    let last = last_event(&headers)?;
     let place = Arc::clone(&shared.listeners).try_acquire_owned();
     let place = place.map_err(|_| ApiError::TooManyListeners { limit: LISTENERS })?;
     let feed = &shared.app.feed;
     // Before the kept drops are read, so that none falls between.
     let subscription = feed.subscribe();
-    let missed = match last {
-        Some(last) if kinds.contains(&"drop") => missed(feed, last),
-        Some(_) | None => VecDeque::new(),
-    };
-    let telling = Telling { missed, told: 0, kinds, subscription, _place: place };
+    let mut missed = missed(feed, &headers)?;
+    if !kinds.contains(&"drop") {
+        missed.clear();
+    }
+    let feed = feed.clone();
+    let telling = Telling { missed, told: 0, kinds, feed, subscription, _place: place };
     let events = Sse::new(stream::unfold(telling, Telling::next));
     Ok(events.keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
@@ -82,23 +82,16 @@ fn kinds(query: &str) -> Result<Vec<&'static str>, ParameterError> {
     Ok(kinds.unwrap_or_else(|| KINDS.to_vec()))
 }
 
-fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ParameterError> {
+/// The drops that a client missed that comes back, oldest first.
+fn missed(feed: &Feed, headers: &HeaderMap) -> Result<VecDeque<Arc<DropView>>, ParameterError> {
     const NAME: &str = "Last-Event-ID";
-    let Some(value) = headers.get(NAME) else { return Ok(None) };
+    let Some(value) = headers.get(NAME) else { return Ok(VecDeque::new()) };
     let value = String::from_utf8_lossy(value.as_bytes());
-    let mut last = None;
-    once(&mut last, NAME, &value, |text| {
-        text.parse().map_err(|_| "expected the id of the last drop that was received".to_owned())
+    let mut missed = None;
+    once(&mut missed, NAME, &value, |mark| {
+        feed.since(mark).ok_or_else(|| "expected the id: of an event, unchanged".to_owned())
     })?;
-    Ok(last)
-}
-
-/// Drops after the one of a number, oldest first. A number that none has yet was given by a daemon that
-/// ran before this one: then all are new.
-fn missed(feed: &Feed, last: u64) -> VecDeque<Arc<DropView>> {
-    let drops = feed.drops();
-    let newest = drops.first().map_or(0, |drop| drop.id);
-    drops.into_iter().rev().filter(|drop| drop.id > last || last > newest).collect()
+    Ok(missed.unwrap_or_default().into())
 }
 
 /// What one client is told.
@@ -107,6 +100,7 @@ struct Telling {
     /// The last drop that was told.
     told: u64,
     kinds: Vec<&'static str>,
+    feed: Feed,
     subscription: Subscription,
     _place: OwnedSemaphorePermit,
 }
@@ -124,7 +118,7 @@ impl Telling {
                 Event::Drop(drop) if drop.id <= self.told => continue,
                 Event::Drop(drop) => {
                     self.told = drop.id;
-                    sent = sent.id(drop.id.to_string());
+                    sent = sent.id(self.feed.mark(drop.id));
                 }
                 Event::Lost { .. } | Event::ProbeUnanswered(_) | Event::Totals(_) => {}
             }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, watch};
@@ -24,6 +25,8 @@ struct Shared {
     drops: Box<[ArcSwapOption<DropView>]>,
     /// Number of the newest drop that is stored.
     newest: AtomicU64,
+    /// Tells the numbers of this process from those of the one before: when it began, in ms since 1970.
+    run: u128,
     /// Held while a number is given out; by writers only.
     writing: Mutex<()>,
     events: broadcast::Sender<Arc<Message>>,
@@ -32,7 +35,10 @@ struct Shared {
 
 impl Default for Feed {
     fn default() -> Self {
+        // A clock before 1970 is wrong, and as good as any for telling runs apart.
+        let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         Self(Arc::new(Shared {
+            run,
             drops: std::iter::repeat_with(ArcSwapOption::empty).take(DROPS).collect(),
             newest: AtomicU64::new(0),
             writing: Mutex::new(()),
@@ -87,6 +93,22 @@ impl Feed {
     #[must_use]
     pub fn newest(&self) -> u64 {
         self.0.newest.load(Ordering::Acquire)
+    }
+
+    /// What a listener is given along with a drop, to say later where it was.
+    #[must_use]
+    pub fn mark(&self, id: u64) -> String {
+        format!("{:x}-{id}", self.0.run)
+    }
+
+    /// The kept drops after a mark, oldest first: all of them, where the mark is from a process before
+    /// this one. None: it is no mark.
+    #[must_use]
+    pub fn since(&self, mark: &str) -> Option<Vec<Arc<DropView>>> {
+        let (run, id) = mark.split_once('-')?;
+        let (run, id) = (u128::from_str_radix(run, 16).ok()?, id.parse::<u64>().ok()?);
+        let id = if run == self.0.run { id } else { 0 };
+        Some(self.drops().into_iter().rev().filter(|drop| drop.id > id).collect())
     }
 
     /// Hears of all events from now on.
@@ -213,6 +235,21 @@ mod tests {
                 assert!(ids.windows(2).all(|pair| pair[0] == pair[1] + 1), "a gap: {ids:?}");
             }
         });
+    }
+
+    #[test]
+    fn a_mark_says_where_a_listener_was() {
+        let feed = Feed::default();
+        for _ in 0..5 {
+            feed.dropped(drop_view());
+        }
+        let since = |mark: &str| feed.since(mark).map(|drops| drops.iter().map(|d| d.id).collect::<Vec<_>>());
+        assert_eq!(since(&feed.mark(3)), Some(vec![4, 5]));
+        assert_eq!(since(&feed.mark(5)), Some(vec![]));
+        assert_eq!(since("1-3"), Some(vec![1, 2, 3, 4, 5]), "of another process");
+        for wrong in ["", "3", "x-3", "1-x", "1-3-"] {
+            assert_eq!(since(wrong), None, "{wrong}");
+        }
     }
 
     #[tokio::test]

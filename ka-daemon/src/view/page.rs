@@ -99,6 +99,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn pages_hold_each_socket_once_and_in_order(
             mut sockets in proptest::collection::vec(any_socket(), 0..60),

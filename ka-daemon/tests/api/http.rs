@@ -102,8 +102,18 @@ pub(crate) async fn ask(address: SocketAddr, path: &str, headers: &str) -> TcpSt
 
 /// Reads until a text was received.
 pub(crate) async fn read_until(stream: &mut TcpStream, received: &mut String, text: &str) {
+    read_while(stream, received, text, |received| !received.contains(text)).await;
+}
+
+/// Reads on to the end of an event.
+pub(crate) async fn read_event(stream: &mut TcpStream, received: &mut String) {
+    const END: &str = "\n\n\r\n";
+    read_while(stream, received, END, |received| !received.ends_with(END)).await;
+}
+
+async fn read_while(stream: &mut TcpStream, received: &mut String, text: &str, more: impl Fn(&str) -> bool) {
     let mut buffer = vec![0; 64 * 1024];
-    while !received.contains(text) {
+    while more(received) {
         let read = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await;
         let count = read.unwrap_or_else(|_| panic!("{text:?} does not come: {received}")).unwrap();
         assert!(count > 0, "closed before {text:?} came: {received}");

@@ -167,7 +167,7 @@ async fn the_end_of_the_daemon_ends_a_reading() {
     let asked = tokio::spawn(get(daemon.address, PAGE));
     eventually("the reading begins", || source.begun.load(Ordering::Relaxed) == 1).await;
     let took = daemon.stopped().await;
-    assert!(took < Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     let answer = asked.await.unwrap();
     assert_eq!((answer.status, answer.error().0.as_str()), (503, "the daemon stops"));
 }
