@@ -126,6 +126,51 @@ pub struct KernelLayout {
     pub skb_head: Field,
     /// `sk_buff.transport_header`, from the start of `sk_buff`
     pub skb_transport_header: Field,
+    /// `bpf_iter_meta.seq`, from the start of `bpf_iter_meta`. This and what follows to `task_comm`
+    /// are for the iterators, and optional.
+    pub iter_seq: Field,
+    /// `sock_common.skc_num`: the local port, in host order
+    pub num: Field,
+    /// `tcp_sock.copied_seq`
+    pub copied_seq: Field,
+    /// `sock.sk_ack_backlog`
+    pub ack_backlog: Field,
+    /// `sock.sk_max_ack_backlog`
+    pub max_ack_backlog: Field,
+    /// `timer_list.expires`, from the start of `timer_list`
+    pub timer_expires: Field,
+    /// `timer_list.entry.pprev`, from the start of `timer_list`; not 0 while the timer is armed
+    pub timer_pprev: Field,
+    /// `tcp_timewait_sock.tw_sk.tw_timer`, from the start of `tcp_timewait_sock`
+    pub tw_timer: Field,
+    /// `tcp_timewait_sock.tw_sk.tw_substate`, likewise
+    pub tw_substate: Field,
+    /// `tcp_request_sock.req.req.rsk_timer`, from the start of `tcp_request_sock`
+    pub request_timer: Field,
+    /// `socket.sk`, from the start of `socket`
+    pub socket_sk: Field,
+    /// `socket.file`, likewise
+    pub socket_file: Field,
+    /// `file.f_inode`, from the start of `file`
+    pub file_inode: Field,
+    /// `file.private_data`, likewise: the `socket`, where the inode's mode says so
+    pub file_private: Field,
+    /// `inode.i_mode`, from the start of `inode`
+    pub inode_mode: Field,
+    /// `inode.i_ino`, likewise
+    pub inode_number: Field,
+    /// `inode.i_sb`, likewise
+    pub inode_sb: Field,
+    /// `super_block.s_magic`, from the start of `super_block`
+    pub sb_magic: Field,
+    /// `task_struct.tgid`, from the start of `task_struct`
+    pub task_tgid: Field,
+    /// `task_struct.group_leader`, likewise
+    pub task_leader: Field,
+    /// `task_struct.start_boottime`, likewise, in ns
+    pub task_start: Field,
+    /// `task_struct.comm`, likewise
+    pub task_comm: Field,
     /// The stretch of `sock_common` with state, flags, network namespace and both ends. A stretch
     /// begins at a multiple of eight and is read at once.
     pub head: Field,

@@ -126,6 +126,8 @@ impl Record {
     pub const INFERRED: u16 = 1 << 7;
     /// `Dropped`, `Closed`: the socket was tracked before this.
     pub const TRACKED: u16 = 1 << 8;
+    /// The kernel itself owns the socket: it has an inode and no file.
+    pub const KERNEL: u16 = 1 << 9;
 
     /// Size in the ring buffer.
     pub const SIZE: usize = size_of::<Self>();

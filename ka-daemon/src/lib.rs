@@ -8,11 +8,13 @@
 pub mod api;
 pub mod bpf;
 pub mod cli;
+pub mod config;
 pub mod events;
 pub mod inventory;
 pub mod kernel;
 pub mod metrics;
 pub mod owner;
+pub mod preset;
 pub mod run;
 pub mod status;
 pub mod table;

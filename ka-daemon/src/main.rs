@@ -7,8 +7,10 @@ use std::time::Instant;
 use anyhow::Context as _;
 use clap::Parser as _;
 use jiff::tz::TimeZone;
+use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
 use ka_daemon::cli::{Cli, Command, check, drops, sockets, top};
+use ka_daemon::inventory::once;
 use ka_daemon::run;
 
 fn main() -> ExitCode {
@@ -30,8 +32,7 @@ fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
         }
         Command::Sockets(args) => {
             let console = Console::of_process(args.look());
-            let read = |_: &_| Err("this build asks daemons only".into());
-            sockets::run(&args, read, console, &mut out, &mut err)?;
+            sockets::run(&args, |filter| Ok(once::all(filter)?), console, &mut out, &mut err)?;
         }
         Command::Top(args) => {
             drop(out);
@@ -44,8 +45,8 @@ fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
         Command::Check(args) => match check::run(&args, &mut out) {
             Ok(complete) => return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
             // Whoever reads has enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            Err(error) => return Err(error).context("cannot write the report"),
+            Err(CheckError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(error) => return Err(error.into()),
         },
     }
     Ok(ExitCode::SUCCESS)

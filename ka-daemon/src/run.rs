@@ -7,7 +7,7 @@ pub mod owner;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -20,11 +20,18 @@ use crate::api::server::{self, ListenError};
 use crate::api::unix::UnixSocket;
 use crate::api::{App, Feed, Health, Readiness, SocketSource, router};
 use crate::bpf::{BpfError, KernelHooks, Options};
-use crate::cli::settings::{Rtt, Settings};
+use crate::cli::settings::{Rtt, Settings, Source};
+use crate::config::{self, ConfigError};
 use crate::events::log::LogError;
+use crate::events::tell::Teller;
 use crate::events::{Pump, RecordLog, RecordSource};
+use crate::inventory::directory::Directory;
+use crate::inventory::list::Listing;
+use crate::inventory::source::Iterators;
+use crate::inventory::{self, service};
 use crate::kernel::{Kernel, KernelError};
 use crate::metrics::{Build, Observed, Page, PageError};
+use crate::owner::{PodSource, Sources};
 use crate::status::KernelSide;
 use crate::table::{Clock, Limits, Snapshot, SocketTable};
 
@@ -45,6 +52,12 @@ pub enum RunError {
     /// The programs cannot be attached.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// The configuration cannot be read, or is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No handler for SIGHUP.
+    #[error("cannot receive SIGHUP: {0}")]
+    Hangup(#[source] io::Error),
     /// The record log cannot be written.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -57,6 +70,9 @@ pub enum RunError {
     /// The owner of the table ended early.
     #[error("reading records ended early: {0}")]
     Owner(String),
+    /// The inventory could not start, or ended early.
+    #[error("reading sockets ended early: {0}")]
+    Inventory(String),
     /// The server ended early.
     #[error("serving HTTP ended early: {0}")]
     Server(String),
@@ -94,10 +110,16 @@ pub struct Parts<S> {
     pub kernel: Arc<dyn KernelStatus>,
     /// Where each record is written.
     pub log: Option<RecordLog>,
-    /// Where the API reads sockets from; none: it says that it cannot.
+    /// The configuration.
+    pub config: Arc<config::Live>,
+    /// Reads every socket of the node; none: no inventory, and owners stay unknown.
+    pub inventory: Option<inventory::read::Reader>,
+    /// Where the API reads sockets from in place of the inventory.
     pub sockets: Option<Arc<dyn SocketSource>>,
     /// What happens, for the API.
     pub feed: Feed,
+    /// Names of pods from the Kubernetes API.
+    pub pods: PodSource,
     /// When the daemon started.
     pub started: Instant,
 }
@@ -129,16 +151,40 @@ pub async fn start(
 ) -> Result<(), RunError> {
     let Build { version, revision, rustc } = Build::THIS;
     tracing::info!("ka-daemon {version}, revision {revision}, {rustc}");
+    // Before the file is read: a signal that comes meanwhile means a newer file.
+    let hangups = signal(SignalKind::hangup()).map_err(RunError::Hangup)?;
+    let config = config::Live::open(settings.config.as_deref())?;
     let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
     let listener = server::bind(settings.listen_address).await?;
     let unix_socket = settings.unix_socket.as_deref().map(UnixSocket::bind).transpose()?;
     let kernel = Kernel::inspect(settings.btf.as_deref())?;
     let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
     let source = hooks.source()?;
-    let (sockets, feed) = (None, Feed::default());
-    let kernel = Arc::new(hooks);
-    let parts = Parts { settings, listener, unix_socket, source, kernel, log, sockets, feed, started };
-    run(parts, shutdown).await
+    let hooks = Arc::new(hooks);
+    let iterators: Arc<dyn Iterators> = Arc::clone(&hooks) as _;
+    let pods = PodSource::start(settings.kubernetes.as_ref());
+    let sources = Sources { pods: pods.names(), ..Sources::default() };
+    let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), sources)));
+    let inventory = Some(inventory::read::Reader::new(iterators, directory, kernel.hz));
+    let config = Arc::new(config);
+    let parts = Parts {
+        settings,
+        listener,
+        unix_socket,
+        source,
+        kernel: hooks,
+        log,
+        config: Arc::clone(&config),
+        inventory,
+        sockets: None,
+        feed: Feed::default(),
+        pods,
+        started,
+    };
+    tokio::select! {
+        result = run(parts, shutdown) => result,
+        never = config.follow(hangups) => match never {},
+    }
 }
 
 /// What the kernel side is told.
@@ -151,6 +197,7 @@ pub fn options(settings: &Settings) -> Options {
         idle_floor: settings.idle_floor,
         rtt_exact: settings.rtt == Rtt::Exact,
         bpf_stats: settings.bpf_stats,
+        iterators: settings.inventory == Source::Auto,
     }
 }
 
@@ -163,21 +210,61 @@ pub async fn run<S: RecordSource + Send + 'static>(
     parts: Parts<S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Parts { settings, listener, unix_socket, source, kernel, log, sockets, feed, started } = parts;
+    let Parts {
+        settings,
+        listener,
+        unix_socket,
+        source,
+        kernel,
+        log,
+        config,
+        inventory,
+        sockets,
+        feed,
+        pods,
+        started,
+    } = parts;
     let status = kernel.status();
     let limits = Limits {
         max_sockets: usize::try_from(settings.max_sockets).unwrap_or(usize::MAX),
         idle_floor: settings.idle_floor,
+        max_owners: settings.max_owners,
+        owner_labels: settings.owner_labels,
     };
-    let table = SocketTable::new(Clock::new(status.hz), limits);
-    let (owner, reader) = Owner::new(Pump::new(table, log), source);
+    let clock = Clock::new(status.hz);
+    let teller = Teller::new(feed.clone(), Arc::clone(&config));
+    let mut pump = Pump::new(SocketTable::new(clock, limits), log).with_teller(teller);
+    if let Some(inventory) = &inventory {
+        pump = pump.with_owners(inventory.lookup());
+    }
+    let (owner, reader) = Owner::new(pump, source);
+    let listing = inventory.map(|reader_of_sockets| Listing {
+        reader: reader_of_sockets,
+        table: Some(reader.table()),
+        config,
+        clock,
+    });
+    let sockets = sockets.or_else(|| listing.clone().map(|listing| Arc::new(listing) as _));
+    let (inventory, mut inventory_ended) = service::start(listing, settings.inventory_interval)
+        .map_err(|error| RunError::Inventory(error.to_string()))?;
     let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel: Arc::clone(&kernel) });
     let page = Page::new(Arc::clone(&observed), Build::THIS)?;
     let health = Health::starting();
     let address = listener.local_addr().map_err(|error| RunError::Server(error.to_string()))?;
     let places = places(&settings, address, unix_socket.as_ref());
     let stopping = feed.clone();
-    let app = App { health: health.clone(), reader, observed, page, settings, started, feed, sockets };
+    let app = App {
+        health: health.clone(),
+        reader,
+        observed,
+        page,
+        settings,
+        started,
+        feed,
+        sockets,
+        inventory,
+        pods,
+    };
     let app = router(app);
 
     let (stop_owner, owner_stopped) = oneshot::channel();
@@ -196,6 +283,7 @@ pub async fn run<S: RecordSource + Send + 'static>(
         () = shutdown => None,
         result = &mut owner => Some(RunError::Owner(reason(result))),
         result = &mut server => Some(RunError::Server(reason(result.map(Ok::<(), io::Error>)))),
+        () = inventory_ended.wait() => Some(RunError::Inventory("it stopped by itself".to_owned())),
     };
     let why = ended_early.as_ref().map_or_else(|| "stopping".to_owned(), ToString::to_string);
     health.set(Readiness::NotReady(why));

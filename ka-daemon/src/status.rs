@@ -15,10 +15,12 @@ pub enum Plan {
     Kprobe,
     /// Timer tracepoints only; sees no write-timer run deferred to the release of the socket lock.
     Tracepoint,
+    /// BPF iterators, for what is read and not hooked.
+    Iterator,
 }
 
 impl Plan {
-    /// Every plan, best first.
+    /// Every plan to hook the kernel, best first.
     pub const ALL: [Self; 3] = [Self::Fentry, Self::Kprobe, Self::Tracepoint];
 
     /// The name used in options, metrics and JSON.
@@ -28,6 +30,7 @@ impl Plan {
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
+            Self::Iterator => "iterator",
         }
     }
 }
@@ -50,6 +53,10 @@ pub enum Intent {
     Reset,
     /// Arrival of answers (`--rtt exact`).
     ExactRtt,
+    /// Every socket with its settings and timers.
+    Sockets,
+    /// Which process holds which socket.
+    Holders,
 }
 
 impl Intent {
@@ -64,6 +71,8 @@ impl Intent {
             Self::State => "state",
             Self::Reset => "reset",
             Self::ExactRtt => "exact_rtt",
+            Self::Sockets => "sockets",
+            Self::Holders => "holders",
         }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ka_common::{Counters, Kind, Timer};
+use ka_daemon::inventory::netns::{KernelCounts, Sysctls};
+use ka_daemon::inventory::totals::{Chosen, OwnerSockets, SettingsKey, Sweep};
 use ka_daemon::metrics::catalogue;
 use ka_daemon::metrics::{Build, Observed, Page, docs};
 use ka_daemon::status::KernelSide;
@@ -40,6 +42,8 @@ fn owner(number: usize) -> OwnerTotals {
             comm: "ser\"ver\\\n".into(),
             ..OwnerKey::default()
         },
+        shown: true,
+        sockets: OwnerSockets { on: 3, off: 2, keepidle_min: Some(15), keepidle_max: Some(7200) },
         sent: 9,
         answered: 5,
         unanswered: 2,
@@ -59,7 +63,30 @@ fn owner(number: usize) -> OwnerTotals {
 fn page(owners: usize) -> Page {
     let mut snapshot = Snapshot { tracked: 7, rtt_skipped: 3, ..Snapshot::default() };
     snapshot.owners.extend((0..owners).map(owner));
-    snapshot.netns.push(NetnsTotals { netns: 4_026_531_840, keepalive: 10, zero_window: 3 });
+    snapshot.netns.push(NetnsTotals {
+        netns: 4_026_531_840,
+        keepalive: 10,
+        zero_window: 3,
+        kernel: Some(KernelCounts { keepalive: 12, zero_window: 3 }),
+        sysctls: Some(Sysctls { keepidle: 7200, keepintvl: 75, keepcnt: 9 }),
+    });
+    let settings = |keepidle, preset: &str| SettingsKey {
+        keepidle,
+        keepintvl: 15,
+        keepcnt: 9,
+        origin: Chosen::Mixed,
+        preset: preset.into(),
+    };
+    snapshot.sweep = Some(Arc::new(Sweep {
+        took: Duration::from_millis(92),
+        ended_seconds: 1_795_624_125.5,
+        settings: (0..51)
+            .map(|place| (settings(15 + place, if place == 0 { "go" } else { "" }), 51))
+            .collect(),
+        settings_other: 4,
+        ..Sweep::default()
+    }));
+    snapshot.owner_overflow = 6;
     snapshot.received[Kind::ProbeSent as usize] = 9;
     snapshot.undecodable[0] = 1;
     snapshot.ended[Ended::ConnectTimeout.index()] = 2;

@@ -4,7 +4,7 @@
 
 use ka_common::{Kind, Record, Suppression, Timer};
 use ka_daemon::events::{Pump, RecordLog};
-use ka_daemon::table::{Clock, Limits, SocketTable};
+use ka_daemon::table::{Clock, Limits, OwnerLabels, SocketTable};
 use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
@@ -53,7 +53,12 @@ impl Disk {
 
 fn pump() -> (Pump, Disk) {
     let disk = Disk::default();
-    let limits = Limits { max_sockets: 8, idle_floor: Duration::from_secs(10) };
+    let limits = Limits {
+        max_sockets: 8,
+        idle_floor: Duration::from_secs(10),
+        max_owners: 200,
+        owner_labels: OwnerLabels::ALL,
+    };
     let table = SocketTable::new(Clock::new(HZ), limits);
     (Pump::new(table, Some(RecordLog::to(Path::new("records"), Box::new(disk.clone())))), disk)
 }

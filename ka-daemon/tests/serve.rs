@@ -12,6 +12,7 @@ use ka_common::{Counters, Kind, Record};
 use ka_daemon::api::{Feed, server};
 use ka_daemon::cli::settings::Settings;
 use ka_daemon::cli::{Cli, Command};
+use ka_daemon::owner::PodSource;
 use ka_daemon::run::{Parts, RunError, run};
 use support::{FakeKernel, FakeSource, golden, record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,6 +49,9 @@ async fn daemon() -> Daemon {
         source,
         kernel: kernel.clone(),
         log: None,
+        config: Arc::default(),
+        inventory: None,
+        pods: PodSource::default(),
         sockets: None,
         feed: Feed::default(),
         started: Instant::now(),

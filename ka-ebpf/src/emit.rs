@@ -180,6 +180,9 @@ fn fill(record: &mut Record, view: &View, who: &Identity, event: &Event) {
     if flag(sk_flags, layout!(sock_dead)) {
         flags |= Record::ORPHAN;
     }
+    if who.kernel != 0 {
+        flags |= Record::KERNEL;
+    }
     record.time_ns = event.time_ns;
     record.sock = view.sk;
     record.first_seen_ns = who.first_seen_ns;

@@ -21,7 +21,9 @@ pub(crate) struct Identity {
     pub(crate) local_port: u16,
     pub(crate) remote_port: u16,
     pub(crate) family: u16,
-    pub(crate) reserved: [u16; 3],
+    /// The kernel itself owns the socket.
+    pub(crate) kernel: u16,
+    pub(crate) reserved: [u16; 2],
 }
 
 /// A tracked socket.
@@ -72,16 +74,24 @@ static NOTHING: Tracked = {
     unsafe { core::mem::zeroed() }
 };
 
-/// The socket's inode number, 0 while it has no `struct socket` (not accepted yet, or an orphan).
+/// Reads the socket's inode number: 0 while it has no `struct socket` (not accepted yet, or an orphan). One
+/// without a file is the kernel's own.
 #[inline(always)]
-fn inode(sk: u64) -> u64 {
+fn inode(sk: u64, who: &mut Identity) {
     let socket: u64 = member(sk, layout!(socket.offset));
-    if socket == 0 { 0 } else { sized(socket, layout!(inode)) }
+    if socket == 0 {
+        return;
+    }
+    who.inode = sized(socket, layout!(inode));
+    if layout!(socket_file.size) != 0 {
+        let file: u64 = member(socket, layout!(socket_file.offset));
+        who.kernel = u16::from(file == 0);
+    }
 }
 
 /// The socket's cgroup, 0 where the kernel has none.
 #[inline(always)]
-fn cgroup(sk: u64) -> u64 {
+pub(crate) fn cgroup(sk: u64) -> u64 {
     if layout!(cgroup.size) == 0 {
         return 0;
     }
@@ -98,14 +108,16 @@ fn cgroup(sk: u64) -> u64 {
 #[inline(always)]
 pub(crate) fn identify(view: &View, who: &mut Identity) {
     let sk = view.sk;
-    who.inode = inode(sk);
+    who.inode = 0;
+    who.kernel = 0;
+    inode(sk, who);
     who.cgroup_id = cgroup(sk);
     who.netns = member(view.net(), layout!(net_inum.offset));
     who.family = view.family();
     // `skc_num` is 0 again when a socket that closes is looked at.
     who.local_port = u16::from_be(member(sk, layout!(sport.offset)));
     who.remote_port = view.dport();
-    who.reserved = [0; 3];
+    who.reserved = [0; 2];
     // The other family's members hold garbage.
     if who.family == AF_INET6 {
         (who.local, who.remote) = view.addresses6();
@@ -120,7 +132,7 @@ pub(crate) fn identify(view: &View, who: &mut Identity) {
 #[inline(always)]
 pub(crate) fn refresh_inode(sk: u64, who: &mut Identity) {
     if who.inode == 0 {
-        who.inode = inode(sk);
+        inode(sk, who);
     }
 }
 

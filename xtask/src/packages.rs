@@ -39,6 +39,14 @@ pub(crate) const NATIVE: &[Program] = &[
     program("python3", "clients in the language of the README", ["python3", "python3", "python", "python3"]),
 ];
 
+/// For the tests of the page, which are among the unit tests. The driver's package brings the browser
+/// along; the browser's own name differs among systems.
+pub(crate) const BROWSER: &[Program] = &[program(
+    "chromedriver",
+    "Chromium and its driver, for the tests of the page in a browser",
+    ["chromium-driver", "chromedriver", "chromium", "chromedriver"],
+)];
+
 /// For the guests.
 pub(crate) const GUESTS: &[Program] = &[
     program(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ka_common::{Kind, Record};
 use ka_daemon::events::decode::decode;
-use ka_daemon::table::{Clock, Limits, OwnerTotals, SocketTable};
+use ka_daemon::table::{Clock, Limits, OwnerLabels, OwnerTotals, SocketTable};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::report::{Budget, Row, figure};
@@ -36,7 +36,12 @@ pub(super) fn measure() -> anyhow::Result<Vec<Row>> {
 }
 
 fn rate(sockets: u64) -> anyhow::Result<f64> {
-    let limits = Limits { max_sockets: usize::try_from(sockets)?, idle_floor: Duration::from_secs(10) };
+    let limits = Limits {
+        max_sockets: usize::try_from(sockets)?,
+        idle_floor: Duration::from_secs(10),
+        max_owners: 200,
+        owner_labels: OwnerLabels::ALL,
+    };
     let mut table = SocketTable::new(Clock::new(250), limits);
     // Every socket enters the table and every page of it is touched before the clock runs.
     let warm_up = sockets * 2;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use ka_daemon::events::Pump;
 use ka_daemon::events::ring::RingReader;
 use ka_daemon::run::owner::{Owner, Reader};
-use ka_daemon::table::{Clock, Limits, Snapshot, SocketTable};
+use ka_daemon::table::{Clock, Limits, OwnerLabels, Snapshot, SocketTable};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -36,7 +36,12 @@ impl Reading {
             let _within = runtime.enter();
             source()?
         };
-        let limits = Limits { max_sockets: 1 << 18, idle_floor: Duration::from_secs(10) };
+        let limits = Limits {
+            max_sockets: 1 << 18,
+            idle_floor: Duration::from_secs(10),
+            max_owners: 200,
+            owner_labels: OwnerLabels::ALL,
+        };
         let pump = Pump::new(SocketTable::new(Clock::new(hz), limits), None);
         let (owner, reader) = Owner::new(pump, source);
         let (stop, stopped) = oneshot::channel();

@@ -1,7 +1,7 @@
 //! The routes and what they answer.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
@@ -21,7 +21,9 @@ use super::source::{Reads, SocketSource};
 use super::status::Status;
 use super::{Health, Readiness, drops, events, openapi, page, sockets};
 use crate::cli::settings::Settings;
+use crate::inventory::service::Inventory;
 use crate::metrics::{Build, Observed, Page};
+use crate::owner::PodSource;
 use crate::run::owner::Reader;
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -44,7 +46,14 @@ pub struct App {
     pub feed: Feed,
     /// Where sockets are read from; none: they cannot be.
     pub sockets: Option<Arc<dyn SocketSource>>,
+    /// Reads the kernel's own counts for the page of metrics; none: it has none.
+    pub inventory: Option<Inventory>,
+    /// Names of pods from the Kubernetes API.
+    pub pods: PodSource,
 }
+
+/// How long a page of metrics waits for the kernel's own counts.
+const COUNTS_LIMIT: Duration = Duration::from_millis(100);
 
 /// What the handlers share, with what bounds them.
 pub(super) struct Shared {
@@ -92,6 +101,9 @@ pub fn router(app: App) -> Router {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    if let Some(inventory) = &shared.app.inventory {
+        inventory.counts(COUNTS_LIMIT).await;
+    }
     shared.app.reader.refresh().await;
     let rendered = tokio::task::spawn_blocking(move || shared.app.page.render()).await;
     match rendered {
@@ -124,7 +136,9 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         let kernel = app.observed.kernel();
         let uptime = app.started.elapsed().as_secs_f64();
         let readiness = app.health.get();
-        serde_json::to_vec(&Status::new(Build::THIS, uptime, &readiness, &kernel, &snapshot, &app.settings))
+        let pods = app.pods.status();
+        let status = Status::new(Build::THIS, uptime, &readiness, &kernel, &snapshot, &app.settings);
+        serde_json::to_vec(&status.with_kubernetes(pods))
     });
     match rendered.await {
         Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),

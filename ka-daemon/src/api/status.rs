@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::Readiness;
 use crate::cli::settings::Settings;
+use crate::inventory::totals::Sweep;
 use crate::metrics::Build;
 use crate::status::{IntentStatus, KernelSide, ProgramStatus};
 use crate::table::Snapshot;
@@ -28,6 +29,11 @@ pub struct Status<'a> {
     records: BTreeMap<&'static str, Records>,
     undecodable_of_unknown_kind: u64,
     tracked_sockets: u64,
+    /// The last sweep over all sockets; null before the first.
+    inventory: Option<Inventory>,
+    /// The watch of the Kubernetes API; null: not asked for.
+    #[schema(value_type = Option<Object>)]
+    kubernetes: Option<serde_json::Value>,
     /// For support: a healthy node counts none, or few.
     oddities: Oddities,
     /// The options in force.
@@ -57,6 +63,34 @@ struct Lost {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+struct Inventory {
+    sweeps: u64,
+    took_seconds: f64,
+    ended_seconds: f64,
+    sockets: u64,
+    established: u64,
+    keepalive_on: u64,
+    network_namespaces: usize,
+    /// Network namespaces that were there and could not be read.
+    skipped_network_namespaces: usize,
+}
+
+impl From<&Sweep> for Inventory {
+    fn from(sweep: &Sweep) -> Self {
+        Self {
+            sweeps: sweep.number,
+            took_seconds: sweep.took.as_secs_f64(),
+            ended_seconds: sweep.ended_seconds,
+            sockets: sweep.sockets,
+            established: sweep.established,
+            keepalive_on: sweep.keepalive_on,
+            network_namespaces: sweep.namespaces.len(),
+            skipped_network_namespaces: sweep.skipped,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 struct Oddities {
     duplicates: u64,
     unmatched: u64,
@@ -64,10 +98,20 @@ struct Oddities {
     expired: u64,
     replaced: u64,
     netns_overflow: u64,
+    /// Removed from the table because two sweeps in a row did not find them.
+    not_found: u64,
+    /// Tracked sockets that a sweep found and the table did not know.
+    found: u64,
     mismatched_ends: u64,
 }
 
 impl<'a> Status<'a> {
+    /// How the watch of the Kubernetes API fares.
+    #[must_use]
+    pub fn with_kubernetes(self, kubernetes: Option<serde_json::Value>) -> Self {
+        Self { kubernetes, ..self }
+    }
+
     /// Puts it together.
     #[must_use]
     pub fn new(
@@ -106,6 +150,8 @@ impl<'a> Status<'a> {
             records: records.collect(),
             undecodable_of_unknown_kind: snapshot.undecodable[0],
             tracked_sockets: snapshot.tracked,
+            inventory: snapshot.sweep.as_deref().map(Inventory::from),
+            kubernetes: None,
             oddities: Oddities {
                 duplicates: odd.duplicates,
                 unmatched: odd.unmatched,
@@ -113,6 +159,8 @@ impl<'a> Status<'a> {
                 expired: odd.expired,
                 replaced: odd.replaced,
                 netns_overflow: odd.netns_overflow,
+                not_found: odd.not_found,
+                found: odd.found,
                 mismatched_ends: kernel.counters.mismatched_ends,
             },
             options,

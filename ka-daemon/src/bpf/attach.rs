@@ -10,7 +10,7 @@ use std::{
 use aya::{
     Btf, Ebpf,
     maps::{MapData, PerCpuArray},
-    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, ProgramFd},
+    programs::{BtfTracePoint, FEntry, FExit, Iter, KProbe, Program, ProgramError, ProgramFd},
 };
 use ka_common::{Config, Counters, Switches};
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub rtt_exact: bool,
     /// Ask the kernel to count and time BPF programs.
     pub bpf_stats: bool,
+    /// Read sockets by iterators, where the kernel has them.
+    pub iterators: bool,
 }
 
 /// The kernel side, attached. Dropping it detaches everything.
@@ -71,11 +73,15 @@ impl KernelHooks {
             if intent == Intent::ExactRtt && !options.rtt_exact {
                 continue;
             }
-            let status = hooks.choose(intent, options.hooks, &btf, kernel);
-            if status.plan.is_none() && (required(intent) || options.rtt_exact) {
-                return Err(BpfError::Intent { intent, reasons: status.reason });
+            if matches!(intent, Intent::Sockets | Intent::Holders) && !options.iterators {
+                let reason = "sock_diag and /proc, by --inventory".to_owned();
+                hooks.intents.push(IntentStatus { intent, plan: None, reason });
+                continue;
             }
-            hooks.intents.push(status);
+            let status = hooks.try_intent(intent, options.hooks, &btf, kernel);
+            if status.plan.is_none() && (required(intent) || intent == Intent::ExactRtt) {
+                return Err(BpfError::Intent { intent, reasons: status.reason.clone() });
+            }
         }
         let switches = hooks.switches();
         object::switch(&mut hooks.lock(), switches)?;
@@ -84,8 +90,26 @@ impl KernelHooks {
         Ok(hooks)
     }
 
+    /// Tries an intent and keeps what came of it.
+    pub(super) fn try_intent(
+        &mut self,
+        intent: Intent,
+        forced: Option<Plan>,
+        btf: &Btf,
+        kernel: &Kernel,
+    ) -> &IntentStatus {
+        let status = self.choose(intent, forced, btf, kernel);
+        self.intents.push(status);
+        self.intents.last().expect("just pushed")
+    }
+
+    /// What was tried so far.
+    pub(super) fn intents(&self) -> &[IntentStatus] {
+        &self.intents
+    }
+
     /// Maps made, nothing attached.
-    fn prepare(kernel: &Kernel, btf: &Btf, options: &Options) -> Result<Self, BpfError> {
+    pub(super) fn prepare(kernel: &Kernel, btf: &Btf, options: &Options) -> Result<Self, BpfError> {
         let config = Config {
             idle_floor: jiffies(options.idle_floor, kernel.hz),
             // A quarter full: far from loss, and rare enough for a wake-up that costs 6 µs.
@@ -195,6 +219,11 @@ impl KernelHooks {
         if by_timer && let Some(missing) = kernel.timer_symbols_missing() {
             return Err(missing);
         }
+        if plan == Plan::Iterator
+            && let Some(missing) = kernel.iterators_missing()
+        {
+            return Err(missing);
+        }
         let mut fresh = Vec::new();
         for i in programs(intent, plan) {
             if self.attached.contains_key(&i) {
@@ -265,7 +294,7 @@ impl KernelHooks {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ebpf> {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Ebpf> {
         self.ebpf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -292,6 +321,11 @@ fn hang(program: &mut Program, kind: HookKind, target: &str, btf: &Btf) -> Resul
             program.load(target, btf)?;
             program.attach()?;
         }
+        // Hangs on nothing: each reading attaches it anew.
+        HookKind::Iter => {
+            let program: &mut Iter = program.try_into()?;
+            program.load(target, btf)?;
+        }
     }
     Ok(())
 }
@@ -312,6 +346,7 @@ fn unload(program: &mut Program, kind: HookKind) {
         HookKind::Fexit => of(program, FExit::unload),
         HookKind::Kprobe | HookKind::Kretprobe => of(program, KProbe::unload),
         HookKind::TpBtf => of(program, BtfTracePoint::unload),
+        HookKind::Iter => of(program, Iter::unload),
     };
     if let Err(error) = result {
         tracing::debug!("unload: {error}");

@@ -16,6 +16,8 @@ pub enum HookKind {
     Kretprobe,
     /// Typed raw tracepoint.
     TpBtf,
+    /// Iterator; runs when its file is read.
+    Iter,
 }
 
 impl HookKind {
@@ -26,6 +28,7 @@ impl HookKind {
             Self::Kprobe => "kprobe",
             Self::Kretprobe => "kretprobe",
             Self::TpBtf => "tp_btf",
+            Self::Iter => "iter",
         }
     }
 }
@@ -53,8 +56,10 @@ impl Spec {
     }
 }
 
-use HookKind::{Fentry, Fexit, Kprobe, Kretprobe, TpBtf};
-use Intent::{ExactRtt, KeepaliveProbe, KeepaliveRun, Reset, State, WriteRun, ZeroWindowProbe};
+use HookKind::{Fentry, Fexit, Iter, Kprobe, Kretprobe, TpBtf};
+use Intent::{
+    ExactRtt, Holders, KeepaliveProbe, KeepaliveRun, Reset, Sockets, State, WriteRun, ZeroWindowProbe,
+};
 
 const fn spec(
     program: &'static str,
@@ -91,7 +96,14 @@ pub const TABLE: &[Spec] = &[
     spec("ka_kret_probe0", Kretprobe, "tcp_send_probe0", Plan::Kprobe, &[ZeroWindowProbe]),
     spec(TIMER_ENTRY, TpBtf, "timer_expire_entry", Plan::Tracepoint, TIMER_INTENTS),
     spec("ka_timer_exit", TpBtf, "timer_expire_exit", Plan::Tracepoint, TIMER_INTENTS),
+    spec(ITER_TCP, Iter, "tcp", Plan::Iterator, &[Sockets]),
+    spec(ITER_FILE, Iter, "task_file", Plan::Iterator, &[Holders]),
 ];
+
+/// The program that tells every socket of a network namespace.
+pub(super) const ITER_TCP: &str = "ka_iter_tcp";
+/// The program that tells which process holds which socket.
+pub(super) const ITER_FILE: &str = "ka_iter_file";
 
 /// The program that knows the timers by the addresses of their functions.
 pub(super) const TIMER_ENTRY: &str = "ka_timer_entry";
@@ -102,25 +114,27 @@ const TIMER_INTENTS: &[Intent] = &[KeepaliveRun, KeepaliveProbe, WriteRun, ZeroW
 
 /// What is to be observed, in order. Runs come before the probes that are seen within them.
 pub(super) const INTENTS: &[Intent] =
-    &[State, Reset, KeepaliveRun, KeepaliveProbe, WriteRun, ZeroWindowProbe, ExactRtt];
+    &[State, Reset, KeepaliveRun, KeepaliveProbe, WriteRun, ZeroWindowProbe, ExactRtt, Sockets, Holders];
 
 /// Whether the daemon can do its work without this.
-pub(super) const fn required(intent: Intent) -> bool {
-    !matches!(intent, ExactRtt)
+#[must_use]
+pub const fn required(intent: Intent) -> bool {
+    !matches!(intent, ExactRtt | Sockets | Holders)
 }
 
 /// The plans to try for an intent, best first.
 pub(super) fn candidates(intent: Intent, forced: Option<Plan>) -> Vec<Plan> {
     Plan::ALL
         .into_iter()
+        .chain([Plan::Iterator])
         .filter(|plan| programs(intent, *plan).next().is_some())
-        // States and resets are tracepoints in every plan.
-        .filter(|plan| forced.is_none_or(|forced| *plan == forced) || only_tracepoints(intent))
+        .filter(|plan| forced.is_none_or(|forced| *plan == forced) || of_every_plan(intent))
         .collect()
 }
 
-const fn only_tracepoints(intent: Intent) -> bool {
-    matches!(intent, State | Reset | ExactRtt)
+/// States and resets are tracepoints, sockets and their holders iterators, whatever the plan.
+const fn of_every_plan(intent: Intent) -> bool {
+    matches!(intent, State | Reset | ExactRtt | Sockets | Holders)
 }
 
 /// The programs that an intent needs on a plan, as indices of [`TABLE`].
@@ -144,8 +158,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_intent_has_a_tracepoint_plan() {
-        for &intent in INTENTS {
+    fn each_hooked_intent_has_a_tracepoint_plan() {
+        for &intent in INTENTS.iter().filter(|intent| !matches!(intent, Sockets | Holders)) {
             assert!(candidates(intent, None).contains(&Plan::Tracepoint), "{intent:?}");
         }
     }

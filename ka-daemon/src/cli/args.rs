@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use show::{DropsArgs, SocketsArgs, TopArgs};
 
-use super::settings::{Rtt, Settings};
+use super::settings::{Rtt, Settings, Source};
 use super::{logging, values, web};
 use crate::status::Plan;
+use crate::table::OwnerLabels;
 
 pub mod query;
 pub mod show;
@@ -132,6 +133,36 @@ pub struct RunArgs {
         value_parser = values::idle_floor
     )]
     idle_floor: Duration,
+    /// Owners that have series of their own, at most; the rest is counted as comm="~other".
+    #[arg(
+        long,
+        env = "KA_MAX_OWNERS",
+        value_name = "N",
+        default_value = "200",
+        value_parser = values::max_owners
+    )]
+    max_owners: usize,
+    /// Owner labels to use, separated by commas; the others stay empty.
+    #[arg(
+        long,
+        env = "KA_OWNER_LABELS",
+        value_name = "LABELS",
+        default_value = "namespace,pod,container,service,comm",
+        value_parser = values::owner_labels
+    )]
+    owner_labels: OwnerLabels,
+    /// How all sockets are read: by BPF iterators, else by sock_diag and /proc, which know no settings.
+    #[arg(long, env = "KA_INVENTORY", value_name = "HOW", value_enum, default_value_t = InventoryArg::Auto)]
+    inventory: InventoryArg,
+    /// How often all sockets are read; stretched to 300 times what a reading takes.
+    #[arg(
+        long,
+        env = "KA_INVENTORY_INTERVAL",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = values::inventory_interval
+    )]
+    inventory_interval: Duration,
     /// Size of the ring buffer between kernel and daemon: a power of two of whole pages.
     #[arg(
         long,
@@ -147,6 +178,12 @@ pub struct RunArgs {
     /// Ask the kernel to time its BPF programs (some 60 ns a run, for all programs of the machine).
     #[arg(long, env = "KA_BPF_STATS")]
     bpf_stats: bool,
+    /// Configuration file, read again at SIGHUP: see docs/configuration.md.
+    #[arg(long, env = "KA_CONFIG_FILE", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    kubernetes: super::kubernetes::KubernetesArgs,
     #[command(flatten)]
     log: logging::LogArgs,
 }
@@ -179,9 +216,21 @@ impl RunArgs {
             },
             max_sockets: self.max_sockets,
             idle_floor: self.idle_floor,
+            max_owners: self.max_owners,
+            owner_labels: self.owner_labels,
+            inventory: match self.inventory {
+                InventoryArg::Auto => Source::Auto,
+                InventoryArg::SockDiag => Source::SockDiag,
+            },
+            inventory_interval: self.inventory_interval,
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,
+            config: self.config.clone(),
+            #[cfg(feature = "kubernetes")]
+            kubernetes: self.kubernetes.options(),
+            #[cfg(not(feature = "kubernetes"))]
+            kubernetes: None,
         }
     }
 }
@@ -198,6 +247,9 @@ pub struct CheckArgs {
     /// Type information (BTF) of the running kernel [default: /sys/kernel/btf/vmlinux].
     #[arg(long, env = "KA_BTF", value_name = "PATH")]
     pub btf: Option<PathBuf>,
+    /// Check this configuration file, and nothing else: needs no privileges.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["strict", "btf"])]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -210,6 +262,14 @@ enum Hooks {
     Kprobe,
     /// Timer tracepoints only.
     Tracepoint,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InventoryArg {
+    /// The best that this kernel has.
+    Auto,
+    /// As `ss` does; settings stay unknown.
+    SockDiag,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::args::CheckArgs;
+use super::check_config;
 use crate::bpf::{self, Options};
+use crate::config::ConfigError;
 use crate::kernel::Kernel;
 use crate::status::{Intent, IntentStatus, Plan, ProgramStatus};
 
@@ -71,6 +73,7 @@ pub fn inspect(btf: Option<&std::path::Path>) -> Report {
         idle_floor: Duration::from_secs(10),
         rtt_exact: true,
         bpf_stats: false,
+        iterators: true,
     };
     match bpf::probe(&kernel, &options) {
         Ok(tried) => {
@@ -85,14 +88,28 @@ pub fn inspect(btf: Option<&std::path::Path>) -> Report {
     }
 }
 
+/// Why `check` came to no verdict, or to a bad one that needs no report.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The report cannot be written.
+    #[error("cannot write the report")]
+    Write(#[from] io::Error),
+    /// The configuration file is not fit for use.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
 /// Inspects, reports, and tells whether nothing was found missing that counts.
 ///
 /// # Errors
-/// When the report cannot be written.
-pub fn run(args: &CheckArgs, out: &mut impl Write) -> io::Result<bool> {
+/// When the report cannot be written, or the configuration file is not fit for use.
+pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CheckError> {
+    if let Some(path) = &args.config {
+        return check_config::run(path, args.json, out);
+    }
     let report = inspect(args.btf.as_deref());
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &report)?;
+        serde_json::to_writer_pretty(&mut *out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         report.write(out)?;
@@ -144,7 +161,7 @@ impl Report {
             status.reason = if why.is_empty() { "the best there is".to_owned() } else { why.join("; ") };
             if status.plan.is_none() {
                 missing.push(Missing {
-                    required: status.intent != Intent::ExactRtt,
+                    required: bpf::required(status.intent),
                     what: status.intent.label().to_owned(),
                     why: status.reason.clone(),
                 });

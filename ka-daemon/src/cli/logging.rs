@@ -4,6 +4,7 @@ use std::io;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 /// Options of logging.
 #[derive(Clone, Debug, Args)]
@@ -56,7 +57,7 @@ impl LogArgs {
             Level::Debug => LevelFilter::DEBUG,
             Level::Trace => LevelFilter::TRACE,
         };
-        let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
+        let builder = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
         match self.format {
             Format::Text => {
                 let colours = io::IsTerminal::is_terminal(&io::stderr());
@@ -64,5 +65,27 @@ impl LogArgs {
             }
             Format::Json => builder.json().flatten_event(true).init(),
         }
+    }
+}
+
+/// kube logs each failed attempt, over and over; `owner::kube` says it once. Who debugs sees both.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let filter = EnvFilter::default().add_directive(level.into());
+    if level >= LevelFilter::DEBUG {
+        return filter;
+    }
+    ["kube_client=off", "kube_runtime=off"]
+        .into_iter()
+        .fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a constant directive")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kube_is_quiet_unless_debugged() {
+        assert_eq!(filter(LevelFilter::INFO).to_string(), "kube_runtime=off,kube_client=off,info");
+        assert_eq!(filter(LevelFilter::DEBUG).to_string(), "debug");
     }
 }

@@ -5,9 +5,12 @@
 pub mod args;
 mod cells;
 pub mod check;
+mod check_config;
 pub mod client;
 pub mod command;
 pub mod drops;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod logging;
 mod query;
 pub mod settings;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::owner::KubeOptions;
 use crate::status::Plan;
+use crate::table::OwnerLabels;
 
 /// How the round trip of a probe is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +18,16 @@ pub enum Rtt {
     Simple,
     /// As the answer arrives; a program looks at each received segment.
     Exact,
+}
+
+/// How sockets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// By BPF iterators, else by sock_diag and /proc.
+    Auto,
+    /// By sock_diag and /proc.
+    SockDiag,
 }
 
 /// Everything `ka-daemon run` can be told.
@@ -41,12 +53,26 @@ pub struct Settings {
     /// Idle time from which resets and drops of unwatched sockets are told of.
     #[serde(rename = "idle_floor_seconds", serialize_with = "seconds")]
     pub idle_floor: Duration,
+    /// Owners that have series of their own, at most.
+    pub max_owners: usize,
+    /// The owner labels in use.
+    pub owner_labels: OwnerLabels,
+    /// How all sockets are read.
+    pub inventory: Source,
+    /// How often.
+    #[serde(rename = "inventory_interval_seconds", serialize_with = "seconds")]
+    pub inventory_interval: Duration,
     /// Size of the ring buffer.
     pub ring_buffer_bytes: u32,
     /// Where each record is written as a line of JSON.
     pub record_log: Option<PathBuf>,
     /// Whether the kernel is asked to time its BPF programs.
     pub bpf_stats: bool,
+    /// The configuration file.
+    #[serde(rename = "config_file")]
+    pub config: Option<PathBuf>,
+    /// The Kubernetes API, where it is asked for names.
+    pub kubernetes: Option<KubeOptions>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

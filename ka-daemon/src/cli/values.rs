@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
+use crate::table::OwnerLabels;
+
 /// The largest ring buffer: half of what its 32-bit size could name, and far more than helps.
 const RING_MAX: u64 = 1 << 30;
 /// The most sockets that the kernel side may be told to track: 16 Mi.
@@ -60,4 +62,30 @@ pub(super) fn max_sockets(text: &str) -> Result<u32, String> {
         .ok()
         .filter(|count| (1..=SOCKETS_MAX).contains(count))
         .ok_or_else(|| format!("expected a whole number from 1 to {SOCKETS_MAX}"))
+}
+
+/// The most owners that may have series of their own.
+const OWNERS_MAX: usize = 10_000;
+const INVENTORY_INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(1);
+
+/// Parses how many owners may have series of their own.
+pub(super) fn max_owners(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| (1..=OWNERS_MAX).contains(count))
+        .ok_or_else(|| format!("expected a whole number from 1 to {OWNERS_MAX}"))
+}
+
+/// Parses the owner labels to use.
+pub(super) fn owner_labels(text: &str) -> Result<OwnerLabels, String> {
+    OwnerLabels::parse(text)
+}
+
+/// Parses how often all sockets are read.
+pub(super) fn inventory_interval(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|interval| INVENTORY_INTERVAL.contains(interval))
+        .ok_or_else(|| "expected a duration from 1s to 1h, such as 5s, 15s or 2m".to_owned())
 }

@@ -7,6 +7,7 @@ pub mod json;
 pub mod log;
 pub mod pump;
 pub mod ring;
+pub mod tell;
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,17 @@
 use super::decode::decode;
 use super::log::RecordLog;
 use super::ring::RingReader;
-use crate::table::{Snapshot, SocketTable};
+use super::tell::{Dropped, Teller};
+use crate::inventory::netns::KernelCounts;
+use crate::inventory::totals::Sweep;
+use crate::owner::Held;
+use crate::table::{Found, Nobody, Outcome, Snapshot, SocketTable, Whose};
 use arc_swap::ArcSwap;
+use ka_common::Record;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Fewest places looked at for expiry in one tick, and the share of the table above that: a
 /// hundredth, so that a tick stays short and a table is walked within ten seconds.
@@ -41,6 +47,8 @@ impl RecordSource for RingReader {
 pub struct Pump {
     table: SocketTable,
     log: Option<RecordLog>,
+    whose: Box<dyn Whose + Send>,
+    teller: Option<Teller>,
     publish: Arc<ArcSwap<Snapshot>>,
     changed: bool,
     undecodable_told: bool,
@@ -51,7 +59,27 @@ impl Pump {
     #[must_use]
     pub fn new(table: SocketTable, log: Option<RecordLog>) -> Self {
         let publish = Arc::new(ArcSwap::from_pointee(table.snapshot()));
-        Self { table, log, publish, changed: false, undecodable_told: false }
+        Self {
+            table,
+            log,
+            whose: Box::new(Nobody),
+            teller: None,
+            publish,
+            changed: false,
+            undecodable_told: false,
+        }
+    }
+
+    /// Asks this for the owners of sockets.
+    #[must_use]
+    pub fn with_owners(self, whose: impl Whose + Send + 'static) -> Self {
+        Self { whose: Box::new(whose), ..self }
+    }
+
+    /// Tells drops and unanswered probes.
+    #[must_use]
+    pub fn with_teller(self, teller: Teller) -> Self {
+        Self { teller: Some(teller), ..self }
     }
 
     /// Where readers find the last snapshot.
@@ -65,7 +93,8 @@ impl Pump {
         self.changed = true;
         match decode(bytes) {
             Ok(record) => {
-                let outcome = self.table.apply(&record);
+                let outcome = self.table.apply_owned(&record, &mut *self.whose);
+                self.tell(&record, outcome);
                 if let Some(log) = &mut self.log {
                     log.write(&record, &outcome, self.table.clock());
                 }
@@ -82,6 +111,74 @@ impl Pump {
                 }
             }
         }
+    }
+
+    fn tell(&mut self, record: &Record, outcome: Outcome) {
+        let Some(teller) = &self.teller else { return };
+        match outcome {
+            Outcome::Dropped { cause, timer, idle } => {
+                let owner = self.whose.owner(Held::from(record), false);
+                teller.dropped(record, Dropped { cause, timer, idle }, &owner, self.table.clock());
+            }
+            Outcome::Settled { answered: false, .. } if teller.wanted() => {
+                let owner = self.whose.owner(Held::from(record), false);
+                teller.unanswered(record, &owner);
+            }
+            Outcome::Sent { .. }
+            | Outcome::Duplicate
+            | Outcome::Settled { .. }
+            | Outcome::Unmatched
+            | Outcome::Suppressed(_)
+            | Outcome::ZeroWindow
+            | Outcome::Reset { .. }
+            | Outcome::Closed { .. }
+            | Outcome::Undecodable => {}
+        }
+    }
+
+    /// Tells the totals so far to those who listen.
+    pub fn tell_totals(&self) {
+        if let Some(teller) = &self.teller {
+            teller.totals(&self.publish.load());
+        }
+    }
+
+    /// Sets what the realtime clock showed when the monotonic one showed 0.
+    pub fn set_boot(&mut self, boot: Duration) {
+        if let Some(teller) = &mut self.teller {
+            teller.set_boot(boot);
+        }
+    }
+
+    /// A sweep begins.
+    pub fn sweep_begins(&mut self, number: u64) {
+        self.table.sweep_begins(number);
+    }
+
+    /// It found tracked sockets.
+    pub fn sweep_found(&mut self, found: &[Found], now_ns: u64) {
+        self.changed = true;
+        for one in found {
+            self.table.sweep_found(one, &mut *self.whose, now_ns);
+        }
+    }
+
+    /// It ended.
+    pub fn sweep_ends(&mut self, sweep: Arc<Sweep>, now_ns: u64) {
+        self.changed = true;
+        self.table.sweep_ends(sweep, now_ns);
+    }
+
+    /// What the kernel has counted by now.
+    pub fn kernel_counts(&mut self, counts: &[(u32, KernelCounts)]) {
+        self.changed = true;
+        self.table.kernel_counts(counts);
+    }
+
+    /// The last clean round trips of sockets, by address and first-seen time.
+    #[must_use]
+    pub fn round_trips(&self, sockets: &[(u64, u64)]) -> Vec<Option<Duration>> {
+        self.table.round_trips(sockets)
     }
 
     /// Takes everything that waits in a source.

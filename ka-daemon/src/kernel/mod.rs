@@ -122,6 +122,14 @@ impl Kernel {
         })
     }
 
+    /// Why sockets cannot be read by iterators: members that this kernel does not have.
+    #[must_use]
+    pub fn iterators_missing(&self) -> Option<String> {
+        let missing = self.degraded.iter().filter(|degraded| degraded.feature == layout::members::ITERATORS);
+        let missing: Vec<_> = missing.map(|degraded| degraded.missing.as_str()).collect();
+        (!missing.is_empty()).then(|| format!("this kernel has no {}", missing.join(", ")))
+    }
+
     /// Why the tracepoint plan cannot work: the reason that a timer function's address is not
     /// known. None when both are.
     #[must_use]

@@ -140,6 +140,27 @@ catalogue! {
         "Ends of connections that are no drops, by how.").by(&["how"]);
     IDLE_AT_DROP = Metric::new("ka_connection_idle_at_drop_seconds", Type::Histogram(&IDLE_BUCKETS), Unit::Seconds,
         "How long a connection had been idle when it was dropped, by cause.").by(&["cause"]);
+    SOCKETS = Metric::new("ka_sockets", Type::Gauge, Unit::Count,
+        "Established TCP sockets, with keepalive on or off, as of the last sweep.").by_owner().by(&["keepalive"]);
+    SOCKET_SETTINGS = Metric::new("ka_socket_settings", Type::Gauge, Unit::Count,
+        "Established TCP sockets with keepalive on, by the settings in force: the 50 most common, the rest in ~other.")
+        .by(&["keepidle_seconds", "keepintvl_seconds", "keepcnt", "origin", "preset"]);
+    KEEPIDLE_MIN = Metric::new("ka_keepidle_min_seconds", Type::Gauge, Unit::Seconds,
+        "The shortest idle setting in force among established sockets with keepalive on.").by_owner();
+    KEEPIDLE_MAX = Metric::new("ka_keepidle_max_seconds", Type::Gauge, Unit::Seconds,
+        "The longest idle setting in force among established sockets with keepalive on.").by_owner();
+    SYSCTL_KEEPIDLE = Metric::new("ka_sysctl_tcp_keepalive_time_seconds", Type::Gauge, Unit::Seconds,
+        "The network namespace's default idle time (net.ipv4.tcp_keepalive_time).").by(&["netns"]);
+    SYSCTL_KEEPINTVL = Metric::new("ka_sysctl_tcp_keepalive_intvl_seconds", Type::Gauge, Unit::Seconds,
+        "The network namespace's default interval (net.ipv4.tcp_keepalive_intvl).").by(&["netns"]);
+    SYSCTL_KEEPCNT = Metric::new("ka_sysctl_tcp_keepalive_probes", Type::Gauge, Unit::Count,
+        "The network namespace's default number of probes (net.ipv4.tcp_keepalive_probes).").by(&["netns"]);
+    KERNEL_PROBES = Metric::counter("ka_kernel_keepalive_probes_total",
+        "Keepalive probes as the kernel counts them in a network namespace since that was made (TcpExtTCPKeepAlive).")
+        .by(&["netns"]);
+    KERNEL_ZERO_WINDOW_PROBES = Metric::counter("ka_kernel_zero_window_probes_total",
+        "Window probes as the kernel counts them in a network namespace since that was made (TcpExtTCPWinProbe).")
+        .by(&["netns"]);
     OBSERVED_PROBES = Metric::counter("ka_observed_keepalive_probes_total",
         "Keepalive probes seen in a network namespace, for audit against the kernel's TcpExtTCPKeepAlive.")
         .by(&["netns"]);
@@ -154,6 +175,12 @@ catalogue! {
         "Records lost, by reason.").by(&["kind", "reason"]);
     TRACKED_SOCKETS = Metric::new("ka_tracked_sockets", Type::Gauge, Unit::Count,
         "Sockets in the daemon's table.");
+    OWNER_OVERFLOW = Metric::counter("ka_owner_series_overflow_total",
+        "Owners that found no place among the most that are told apart (--max-owners): they are folded into comm=\"~other\".");
+    INVENTORY_DURATION = Metric::new("ka_inventory_duration_seconds", Type::Gauge, Unit::Seconds,
+        "How long the last sweep over all sockets took.");
+    INVENTORY_LAST_SUCCESS = Metric::new("ka_inventory_last_success_timestamp_seconds", Type::Gauge, Unit::Seconds,
+        "When the last sweep over all sockets ended, in seconds since 1970.");
     PROGRAM_INFO = Metric::new("ka_ebpf_program_info", Type::Gauge, Unit::Info,
         "What is attached to the kernel.").by(&["program", "hook", "plan"]);
     PROGRAM_ATTACHED = Metric::new("ka_ebpf_program_attached", Type::Gauge, Unit::Bool,

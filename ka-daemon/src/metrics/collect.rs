@@ -11,15 +11,19 @@ use prometheus::proto::MetricFamily;
 use super::Build;
 use super::catalogue as c;
 use super::family::Family;
+use crate::inventory::totals::Sweep;
 use crate::status::KernelSide;
-use crate::table::{Cause, Ended, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
+use crate::table::snapshot::OTHER;
+use crate::table::{Cause, Ended, NetnsTotals, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
 
 /// The `kind` of a record whose kind could not be read.
 const UNKNOWN_KIND: &str = "unknown";
 
 pub(super) fn families(snapshot: &Snapshot, kernel: &KernelSide, build: Build) -> Vec<MetricFamily> {
     let mut families = owners(snapshot);
+    families.extend(sockets(snapshot));
     families.extend(totals(snapshot));
+    families.extend(namespaces(&snapshot.netns));
     families.extend(records(snapshot, kernel));
     families.extend(programs(kernel));
     let mut info = Family::new(&c::BUILD_INFO);
@@ -30,6 +34,10 @@ pub(super) fn families(snapshot: &Snapshot, kernel: &KernelSide, build: Build) -
 
 fn owner_labels(owner: &OwnerKey) -> [&str; 5] {
     [&owner.namespace, &owner.pod, &owner.container, &owner.service, &owner.comm]
+}
+
+fn shown(snapshot: &Snapshot) -> impl Iterator<Item = &OwnerTotals> {
+    snapshot.owners.iter().filter(|totals| totals.shown)
 }
 
 type CountOf = fn(&OwnerTotals) -> u64;
@@ -45,7 +53,7 @@ fn owners(snapshot: &Snapshot) -> Vec<Family> {
     let mut families = Vec::new();
     for (metric, value) in counters {
         let mut family = Family::new(metric);
-        for totals in &snapshot.owners {
+        for totals in shown(snapshot) {
             family.count(owner_labels(&totals.owner), value(totals));
         }
         families.push(family);
@@ -54,8 +62,8 @@ fn owners(snapshot: &Snapshot) -> Vec<Family> {
     let mut rtt = Family::new(&c::PROBE_RTT);
     let mut resets = Family::new(&c::RESETS_RECEIVED);
     let mut dropped = Family::new(&c::CONNECTIONS_DROPPED);
-    for (place, totals) in snapshot.owners.iter().enumerate() {
-        let ahead = place == OwnerId::UNKNOWN.0 as usize;
+    for totals in shown(snapshot) {
+        let ahead = std::ptr::eq(totals, &raw const snapshot.owners[OwnerId::UNKNOWN.index()]);
         let owner = owner_labels(&totals.owner);
         let with = |extra| owner.into_iter().chain(extra);
         for reason in Suppression::ALL {
@@ -117,18 +125,79 @@ fn totals(snapshot: &Snapshot) -> Vec<Family> {
     for cause in Cause::ALL {
         idle.histogram([cause.label()], &snapshot.idle_at_drop[cause.index()]);
     }
-    let mut keepalive = Family::new(&c::OBSERVED_PROBES);
-    let mut zero_window = Family::new(&c::OBSERVED_ZERO_WINDOW_PROBES);
-    for totals in &snapshot.netns {
-        // The place of the namespaces that found none has a series once it is used.
+    let mut overflow = Family::new(&c::OWNER_OVERFLOW);
+    overflow.count([], snapshot.owner_overflow);
+    vec![skipped, tracked, ended, idle, overflow]
+}
+
+/// What the last sweep found; nothing before the first.
+fn sockets(snapshot: &Snapshot) -> Vec<Family> {
+    let Some(sweep) = &snapshot.sweep else { return Vec::new() };
+    let mut sockets = Family::new(&c::SOCKETS);
+    let mut shortest = Family::new(&c::KEEPIDLE_MIN);
+    let mut longest = Family::new(&c::KEEPIDLE_MAX);
+    for totals in shown(snapshot) {
+        let owner = owner_labels(&totals.owner);
+        for (keepalive, count) in [("on", totals.sockets.on), ("off", totals.sockets.off)] {
+            sockets.count(owner.into_iter().chain([keepalive]), count);
+        }
+        if let Some(seconds) = totals.sockets.keepidle_min {
+            shortest.count(owner, seconds.into());
+        }
+        if let Some(seconds) = totals.sockets.keepidle_max {
+            longest.count(owner, seconds.into());
+        }
+    }
+    let mut duration = Family::new(&c::INVENTORY_DURATION);
+    duration.value([], sweep.took.as_secs_f64());
+    let mut success = Family::new(&c::INVENTORY_LAST_SUCCESS);
+    success.value([], sweep.ended_seconds);
+    vec![sockets, settings(sweep), shortest, longest, duration, success]
+}
+
+/// Combinations of settings that have series of their own.
+const SETTINGS: usize = 50;
+
+fn settings(sweep: &Sweep) -> Family {
+    let mut family = Family::new(&c::SOCKET_SETTINGS);
+    let (most, rest) = sweep.settings.split_at(SETTINGS.min(sweep.settings.len()));
+    for (key, count) in most {
+        let numbers = [key.keepidle, key.keepintvl, key.keepcnt].map(|number| number.to_string());
+        let [keepidle, keepintvl, keepcnt] = numbers.each_ref().map(String::as_str);
+        family.count([keepidle, keepintvl, keepcnt, key.origin.label(), &key.preset], *count);
+    }
+    let other = rest.iter().map(|(_, count)| count).sum::<u64>() + sweep.settings_other;
+    if other > 0 {
+        family.count([OTHER; 5], other);
+    }
+    family
+}
+
+fn namespaces(all: &[NetnsTotals]) -> Vec<Family> {
+    let mut sysctls = [&c::SYSCTL_KEEPIDLE, &c::SYSCTL_KEEPINTVL, &c::SYSCTL_KEEPCNT].map(Family::new);
+    let mut kernel = [&c::KERNEL_PROBES, &c::KERNEL_ZERO_WINDOW_PROBES].map(Family::new);
+    let mut observed = [&c::OBSERVED_PROBES, &c::OBSERVED_ZERO_WINDOW_PROBES].map(Family::new);
+    for totals in all {
+        // The place of the namespaces that found none has a series once it is used; a place that is free
+        // has none.
         if totals.netns == 0 && totals.keepalive == 0 && totals.zero_window == 0 {
             continue;
         }
         let netns = totals.netns.to_string();
-        keepalive.count([netns.as_str()], totals.keepalive);
-        zero_window.count([netns.as_str()], totals.zero_window);
+        let add = |families: &mut [Family], values: &[u64]| {
+            for (family, value) in families.iter_mut().zip(values) {
+                family.count([netns.as_str()], *value);
+            }
+        };
+        add(&mut observed, &[totals.keepalive, totals.zero_window]);
+        if let Some(counts) = totals.kernel {
+            add(&mut kernel, &[counts.keepalive, counts.zero_window]);
+        }
+        if let Some(own) = totals.sysctls {
+            add(&mut sysctls, &[own.keepidle, own.keepintvl, own.keepcnt].map(u64::from));
+        }
     }
-    vec![skipped, tracked, ended, idle, keepalive, zero_window]
+    sysctls.into_iter().chain(kernel).chain(observed).collect()
 }
 
 fn records(snapshot: &Snapshot, kernel: &KernelSide) -> Vec<Family> {

@@ -39,6 +39,13 @@ impl Clock {
         if jiffies > u32::MAX - race { Duration::ZERO } else { self.duration(jiffies) }
     }
 
+    /// A setting in jiffies as the whole seconds that it was set to.
+    #[must_use]
+    pub const fn whole_seconds(self, jiffies: u32) -> u32 {
+        let half = self.hz / 2;
+        jiffies.saturating_add(half) / self.hz
+    }
+
     /// Whole seconds in this many jiffies, rounded up.
     #[must_use]
     pub const fn seconds_up(self, jiffies: u64) -> u64 {

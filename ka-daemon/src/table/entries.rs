@@ -32,9 +32,17 @@ pub(super) struct Entry {
     pub(super) owner: OwnerId,
     /// Where its namespace is counted.
     pub(super) netns: NetnsSlot,
-    /// The probe of `run_ns` waits for its outcome.
-    pub(super) pending: bool,
+    /// The last clean round trip of a probe in µs; 0: none yet.
+    pub(super) rtt_us: u32,
+    /// The last sweep that found it, or under which a record told of it: the lowest byte of its number.
+    sweep: u8,
+    flags: u8,
 }
+
+/// The probe of `run_ns` waits for its outcome.
+const PENDING: u8 = 1 << 0;
+/// Whose it is was found out by its inode.
+const OWNED: u8 = 1 << 1;
 
 /// What became of a lookup.
 #[derive(Debug, Default)]
@@ -45,6 +53,8 @@ pub(super) struct Found<'a> {
     pub(super) replaced: Option<Entry>,
     /// There was no place left for it.
     pub(super) full: bool,
+    /// It was not known before.
+    pub(super) is_new: bool,
 }
 
 /// The bounded map.
@@ -53,13 +63,15 @@ pub(super) struct Entries {
     table: HashTable<Entry>,
     capacity: usize,
     cursor: usize,
+    /// The sweep under way, or the last.
+    sweep: u8,
 }
 
 impl Entries {
     /// Takes memory as sockets come, not ahead: entries lie scattered, so that a few of them would
     /// soon touch every page of a large table.
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { table: HashTable::new(), capacity, cursor: 0 }
+        Self { table: HashTable::new(), capacity, cursor: 0, sweep: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,7 +83,7 @@ impl Entries {
         self.table.num_buckets()
     }
 
-    /// Finds the record's identity, or enters it, its namespace looked up only then.
+    /// Finds the record's identity, or enters it; where it is counted is looked up only then.
     ///
     /// An entry of the same address that was first seen earlier is a socket whose `Closed` was
     /// lost: it makes way. One that was first seen later makes the record a straggler, which
@@ -80,29 +92,43 @@ impl Entries {
         &mut self,
         record: &Record,
         clock: Clock,
-        netns: impl FnOnce() -> NetnsSlot,
+        counted: impl FnOnce() -> (OwnerId, NetnsSlot),
     ) -> Found<'_> {
         if record.first_seen_ns == 0 {
             return Found::default();
         }
         let full = self.table.len() >= self.capacity;
+        let sweep = self.sweep;
+        let new = || {
+            let (owner, netns) = counted();
+            Entry {
+                sock: record.sock,
+                first_seen_ns: record.first_seen_ns,
+                run_ns: 0,
+                deadline_s: deadline_s(record, clock),
+                owner,
+                netns,
+                rtt_us: 0,
+                sweep,
+                flags: if record.inode == 0 { 0 } else { OWNED },
+            }
+        };
         match self.table.entry(hash(record.sock), at(record), |entry| hash(entry.sock)) {
             Place::Occupied(place) => {
                 let entry = place.into_mut();
                 match entry.first_seen_ns.cmp(&record.first_seen_ns) {
-                    Ordering::Equal => Found::known(entry, record, clock),
+                    Ordering::Equal => Found::known(entry, record, clock, sweep),
                     Ordering::Less => {
-                        let new = Entry::new(record, clock, netns());
-                        let replaced = Some(std::mem::replace(entry, new));
-                        Found { entry: Some(entry), replaced, full: false }
+                        let replaced = Some(std::mem::replace(entry, new()));
+                        Found { entry: Some(entry), replaced, full: false, is_new: true }
                     }
                     Ordering::Greater => Found::default(),
                 }
             }
             Place::Vacant(_) if full => Found { full: true, ..Found::default() },
             Place::Vacant(place) => {
-                let entry = place.insert(Entry::new(record, clock, netns())).into_mut();
-                Found { entry: Some(entry), ..Found::default() }
+                let entry = place.insert(new()).into_mut();
+                Found { entry: Some(entry), is_new: true, ..Found::default() }
             }
         }
     }
@@ -113,7 +139,7 @@ impl Entries {
             return Found::default();
         };
         match place.get().first_seen_ns.cmp(&record.first_seen_ns) {
-            Ordering::Equal => Found::known(place.into_mut(), record, clock),
+            Ordering::Equal => Found::known(place.into_mut(), record, clock, self.sweep),
             Ordering::Less => Found { replaced: Some(place.remove().0), ..Found::default() },
             Ordering::Greater => Found::default(),
         }
@@ -144,6 +170,46 @@ impl Entries {
     }
 }
 
+impl Entries {
+    /// Another sweep begins.
+    pub(super) fn begin_sweep(&mut self, number: u64) {
+        self.sweep = sweep_byte(number);
+    }
+
+    /// A sweep found this identity; none: it is not known.
+    pub(super) fn swept(&mut self, sock: u64, first_seen_ns: u64) -> Option<&mut Entry> {
+        let sweep = self.sweep;
+        let entry = self.table.find_mut(hash(sock), |entry| entry.sock == sock)?;
+        (entry.first_seen_ns == first_seen_ns).then(|| {
+            entry.sweep = sweep;
+            entry
+        })
+    }
+
+    /// The identity, if it is known.
+    pub(super) fn get(&self, sock: u64, first_seen_ns: u64) -> Option<&Entry> {
+        let entry = self.table.find(hash(sock), |entry| entry.sock == sock)?;
+        (entry.first_seen_ns == first_seen_ns).then_some(entry)
+    }
+
+    /// Removes what neither this sweep nor the one before it found, and of which no record told meanwhile.
+    pub(super) fn remove_unswept(&mut self, mut gone: impl FnMut(&mut Entry)) {
+        let (now, before) = (self.sweep, self.sweep.wrapping_sub(1));
+        self.table.retain(|entry| {
+            let stays = entry.sweep == now || entry.sweep == before;
+            if !stays {
+                gone(entry);
+            }
+            stays
+        });
+    }
+}
+
+/// Two sweeps in a row differ, and none is mistaken for one that was two hundred sweeps before.
+const fn sweep_byte(number: u64) -> u8 {
+    (number & 0xff) as u8
+}
+
 /// Addresses differ in their middle bits; the hasher spreads them over all.
 fn hash(sock: u64) -> u64 {
     FxBuildHasher.hash_one(sock)
@@ -157,23 +223,33 @@ fn at(record: &Record) -> impl Fn(&Entry) -> bool {
 
 impl<'a> Found<'a> {
     /// An entry that was heard of again.
-    fn known(entry: &'a mut Entry, record: &Record, clock: Clock) -> Self {
+    fn known(entry: &'a mut Entry, record: &Record, clock: Clock, sweep: u8) -> Self {
         entry.deadline_s = deadline_s(record, clock);
+        entry.sweep = sweep;
         Self { entry: Some(entry), ..Self::default() }
     }
 }
 
 impl Entry {
-    fn new(record: &Record, clock: Clock, netns: NetnsSlot) -> Self {
-        Self {
-            sock: record.sock,
-            first_seen_ns: record.first_seen_ns,
-            run_ns: 0,
-            deadline_s: deadline_s(record, clock),
-            owner: OwnerId::UNKNOWN,
-            netns,
-            pending: false,
+    /// Whether the probe of `run_ns` waits for its outcome.
+    pub(super) const fn is_pending(&self) -> bool {
+        self.flags & PENDING != 0
+    }
+
+    /// Says so, and tells how it was.
+    pub(super) const fn set_pending(&mut self, pending: bool) -> bool {
+        let before = self.is_pending();
+        self.flags = if pending { self.flags | PENDING } else { self.flags & !PENDING };
+        before
+    }
+
+    /// Whether it had no inode yet by which to find whose it is, and has one now: once.
+    pub(super) const fn gets_owner(&mut self, inode: u64) -> bool {
+        if inode == 0 || self.flags & OWNED != 0 {
+            return false;
         }
+        self.flags |= OWNED;
+        true
     }
 }
 

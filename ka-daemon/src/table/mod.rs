@@ -12,8 +12,10 @@ pub mod histogram;
 mod labels;
 mod netns;
 pub mod outcome;
+pub mod owners;
 pub mod snapshot;
 pub mod sockets;
+pub mod sweeps;
 pub mod tcp;
 
 #[cfg(test)]
@@ -32,5 +34,7 @@ pub use clock::Clock;
 pub use ending::{Ended, Phase};
 pub use histogram::{IDLE_BOUNDS, RTT_BOUNDS};
 pub use outcome::Outcome;
+pub use owners::{Nobody, OwnerLabels, Whose};
 pub use snapshot::{NetnsTotals, OwnerId, OwnerKey, OwnerTotals, Snapshot};
 pub use sockets::{Limits, SocketTable};
+pub use sweeps::Found;

@@ -4,6 +4,8 @@
 use super::cause::Cause;
 use super::ending::{Ended, Phase};
 use super::histogram::{IdleHistogram, RttHistogram};
+use crate::inventory::netns::{KernelCounts, Sysctls};
+use crate::inventory::totals::{OwnerSockets, Sweep};
 use ka_common::kind::KIND_SLOTS;
 use ka_common::{Kind, Suppression, Timer};
 use std::sync::Arc;
@@ -15,6 +17,14 @@ pub struct OwnerId(pub u32);
 impl OwnerId {
     /// The owner of sockets whose owner is not known.
     pub const UNKNOWN: Self = Self(0);
+    /// The owners that found no place of their own.
+    pub const OTHER: Self = Self(1);
+
+    /// As a place in a list.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// Whose sockets are counted together: the owner labels. What does not apply is empty.
@@ -32,6 +42,9 @@ pub struct OwnerKey {
     pub comm: Arc<str>,
 }
 
+/// The name of [`OwnerId::OTHER`].
+pub const OTHER: &str = "~other";
+
 /// Everything that is counted by owner.
 ///
 /// `sent` = `answered` + `unanswered` + `settled_by_reset` + `unsettled` + `pending`, always.
@@ -39,6 +52,10 @@ pub struct OwnerKey {
 pub struct OwnerTotals {
     /// Whose.
     pub owner: OwnerKey,
+    /// Whether it has series: a place that is free has none.
+    pub shown: bool,
+    /// Its established sockets, as of the last sweep.
+    pub sockets: OwnerSockets,
     /// Keepalive probes handed to the network.
     pub sent: u64,
     /// Probes that were answered.
@@ -98,12 +115,16 @@ pub struct NetnsTotals {
     pub keepalive: u64,
     /// Window-probe attempts.
     pub zero_window: u64,
+    /// What the kernel counted, as it was last read.
+    pub kernel: Option<KernelCounts>,
+    /// The namespace's keepalive defaults.
+    pub sysctls: Option<Sysctls>,
 }
 
 /// One consistent moment of everything that was counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// By owner; the first is [`OwnerId::UNKNOWN`].
+    /// By owner; the first is [`OwnerId::UNKNOWN`], the second [`OwnerId::OTHER`].
     pub owners: Vec<OwnerTotals>,
     /// By network namespace; the first holds what found no place.
     pub netns: Vec<NetnsTotals>,
@@ -120,6 +141,10 @@ pub struct Snapshot {
     pub ended: [u64; Ended::COUNT],
     /// Idle ages at the drop, by [`Cause::index`].
     pub idle_at_drop: [IdleHistogram; Cause::COUNT],
+    /// Owners folded into [`OwnerId::OTHER`].
+    pub owner_overflow: u64,
+    /// The last sweep; none yet.
+    pub sweep: Option<Arc<Sweep>>,
     /// Oddities, for support.
     pub oddities: Oddities,
 }
@@ -137,6 +162,10 @@ pub struct Oddities {
     pub expired: u64,
     /// Sockets removed because their address came again with a new identity.
     pub replaced: u64,
+    /// Sockets removed because two sweeps in a row did not find them.
+    pub not_found: u64,
+    /// Sockets that a sweep found tracked and the table did not know.
+    pub found: u64,
     /// Sockets whose network namespace is unknown or found no place.
     pub netns_overflow: u64,
 }
@@ -152,13 +181,21 @@ impl Snapshot {
 impl Default for Snapshot {
     fn default() -> Self {
         Self {
-            owners: vec![OwnerTotals::default()],
+            owners: vec![
+                OwnerTotals { shown: true, ..OwnerTotals::default() },
+                OwnerTotals {
+                    owner: OwnerKey { comm: OTHER.into(), ..OwnerKey::default() },
+                    ..OwnerTotals::default()
+                },
+            ],
             netns: vec![NetnsTotals::default()],
             tracked: 0,
             received: [0; KIND_SLOTS],
             undecodable: [0; KIND_SLOTS],
             rtt_skipped: 0,
             ended: [0; Ended::COUNT],
+            owner_overflow: 0,
+            sweep: None,
             idle_at_drop: std::array::from_fn(|_| IdleHistogram::default()),
             oddities: Oddities::default(),
         }

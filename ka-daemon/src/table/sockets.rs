@@ -12,6 +12,7 @@ use super::entries::{Entries, Entry};
 use super::histogram::{IDLE_BOUNDS, RTT_BOUNDS};
 use super::netns::{NetnsSlot, NetnsTable};
 use super::outcome::Outcome;
+use super::owners::{Nobody, OwnerLabels, Owners, Whose};
 use super::snapshot::{OwnerId, OwnerTotals, Snapshot, suppression_index};
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
@@ -23,16 +24,23 @@ pub struct Limits {
     pub max_sockets: usize,
     /// The shortest silence that counts as idle.
     pub idle_floor: Duration,
+    /// Most owners that are told apart.
+    pub max_owners: usize,
+    /// By which labels.
+    pub owner_labels: OwnerLabels,
 }
 
 /// Every tracked socket of the node, and everything counted so far.
 #[derive(Debug)]
 pub struct SocketTable {
-    entries: Entries,
-    netns: NetnsTable,
-    counts: Snapshot,
-    clock: Clock,
+    pub(super) entries: Entries,
+    pub(super) netns: NetnsTable,
+    pub(super) owners: Owners,
+    pub(super) counts: Snapshot,
+    pub(super) clock: Clock,
     idle_floor: Duration,
+    /// Number of the sweep under way, or of the last one.
+    pub(super) sweep: u64,
 }
 
 impl SocketTable {
@@ -42,9 +50,11 @@ impl SocketTable {
         Self {
             entries: Entries::new(limits.max_sockets),
             netns: NetnsTable::new(),
+            owners: Owners::new(limits.owner_labels, limits.max_owners),
             counts: Snapshot::default(),
             clock,
             idle_floor: limits.idle_floor,
+            sweep: 0,
         }
     }
 
@@ -87,22 +97,27 @@ impl SocketTable {
         self.counts.undecodable[kind.map_or(0, |kind| kind as usize)] += 1;
     }
 
-    /// Applies one record.
+    /// Applies one record; whose its socket is, nobody asks.
     pub fn apply(&mut self, record: &Record) -> Outcome {
+        self.apply_owned(record, &mut Nobody)
+    }
+
+    /// Applies one record. `whose` is asked for sockets that the table does not know.
+    pub fn apply_owned(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
         let Some(kind) = Kind::from_byte(record.kind) else {
             self.undecodable(None);
             return Outcome::Undecodable;
         };
         let outcome = match kind {
-            Kind::ProbeSent => self.sent(record),
+            Kind::ProbeSent => self.sent(record, whose),
             Kind::ProbeSettled => self.settled(record),
             Kind::Suppressed => match Suppression::from_byte(record.reason) {
-                Some(reason) => self.suppressed(record, reason),
+                Some(reason) => self.suppressed(record, reason, whose),
                 None => Outcome::Undecodable,
             },
-            Kind::ZeroWindowProbe => self.zero_window(record),
-            Kind::ResetReceived => self.reset(record),
-            Kind::Dropped => self.dropped(record),
+            Kind::ZeroWindowProbe => self.zero_window(record, whose),
+            Kind::ResetReceived => self.reset(record, whose),
+            Kind::Dropped => self.dropped(record, whose),
             Kind::Closed => self.closed(record),
         };
         if outcome == Outcome::Undecodable {
@@ -115,20 +130,22 @@ impl SocketTable {
 
     /// Forgets sockets that were not heard of for longer than their settings allow: their
     /// `Closed` was lost. Looks at no more than `budget` of [`Self::places`]; the next call goes on.
+    /// Forgets owners that are gone, too.
     pub fn expire(&mut self, now_ns: u64, budget: usize) {
-        let counts = &mut self.counts;
-        self.entries.expire(now_ns, budget, |entry| {
+        let Self { entries, netns, owners, counts, .. } = self;
+        let now_s = seconds(now_ns);
+        entries.expire(now_ns, budget, |entry| {
             counts.oddities.expired += 1;
-            counts.abandon(entry);
+            forget(entry, netns, owners, counts, now_s);
         });
+        owners.expire(&mut counts.owners, now_s);
     }
 
-    fn sent(&mut self, record: &Record) -> Outcome {
-        let Self { entries, netns, counts, clock, .. } = self;
-        let Some(entry) = enter(entries, netns, counts, *clock, record) else {
-            let slot = netns.find(record.netns);
+    fn sent(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
+        let Placed { entry, owner, slot, netns, counts } = self.place(record, whose);
+        let Some(entry) = entry else {
             netns.at(slot).keepalive += 1;
-            let totals = counts.of(OwnerId::UNKNOWN);
+            let totals = counts.of(owner);
             totals.sent += 1;
             totals.unsettled += 1;
             return Outcome::Sent { pending: false };
@@ -140,28 +157,28 @@ impl SocketTable {
         counts.abandon(entry);
         entry.run_ns = record.run_ns;
         // A probe without a run has no name by which it could be settled.
-        entry.pending = record.run_ns != 0;
-        let totals = counts.of(entry.owner);
+        let pending = record.run_ns != 0;
+        entry.set_pending(pending);
+        let totals = counts.of(owner);
         totals.sent += 1;
-        if entry.pending {
+        if pending {
             totals.pending += 1;
         } else {
             totals.unsettled += 1;
         }
-        netns.at(entry.netns).keepalive += 1;
-        Outcome::Sent { pending: entry.pending }
+        netns.at(slot).keepalive += 1;
+        Outcome::Sent { pending }
     }
 
     fn settled(&mut self, record: &Record) -> Outcome {
-        let Self { entries, counts, clock, .. } = self;
-        let Some(owner) = settle(entries, counts, *clock, record) else {
-            counts.oddities.unmatched += 1;
-            return Outcome::Unmatched;
-        };
         let answered = record.flags & Record::ANSWERED != 0;
         let rtt = if answered { round_trip(record) } else { None };
-        counts.rtt_skipped += u64::from(answered && rtt.is_none());
-        let totals = counts.of(owner);
+        let Some(owner) = self.settle(record, rtt) else {
+            self.counts.oddities.unmatched += 1;
+            return Outcome::Unmatched;
+        };
+        self.counts.rtt_skipped += u64::from(answered && rtt.is_none());
+        let totals = self.counts.of(owner);
         if answered {
             totals.answered += 1;
         } else {
@@ -173,9 +190,8 @@ impl SocketTable {
         Outcome::Settled { answered, rtt }
     }
 
-    fn suppressed(&mut self, record: &Record, reason: Suppression) -> Outcome {
-        let Self { entries, netns, counts, clock, .. } = self;
-        let (owner, slot) = place(enter(entries, netns, counts, *clock, record), netns, record);
+    fn suppressed(&mut self, record: &Record, reason: Suppression, whose: &mut dyn Whose) -> Outcome {
+        let Placed { owner, slot, netns, counts, .. } = self.place(record, whose);
         counts.of(owner).suppressed[suppression_index(reason)] += 1;
         // The kernel counts an attempt that its own queue refused as a probe.
         if reason == Suppression::LocalCongestion {
@@ -184,9 +200,8 @@ impl SocketTable {
         Outcome::Suppressed(reason)
     }
 
-    fn zero_window(&mut self, record: &Record) -> Outcome {
-        let Self { entries, netns, counts, clock, .. } = self;
-        let (owner, slot) = place(enter(entries, netns, counts, *clock, record), netns, record);
+    fn zero_window(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
+        let Placed { owner, slot, netns, counts, .. } = self.place(record, whose);
         counts.of(owner).zero_window += u64::from(record.count);
         netns.at(slot).zero_window += u64::from(record.count);
         Outcome::ZeroWindow
@@ -194,21 +209,26 @@ impl SocketTable {
 
     /// An RST that answers something else than the pending probe ends the connection with the
     /// probe unanswered.
-    fn reset(&mut self, record: &Record) -> Outcome {
-        let Self { entries, counts, clock, .. } = self;
+    fn reset(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
         let phase = phase(record);
-        let found = entries.find(record, *clock);
-        counts.replaced(found.replaced);
-        let owner = found.entry.as_ref().map_or(OwnerId::UNKNOWN, |entry| entry.owner);
-        let pending = found.entry.filter(|entry| entry.pending && entry.run_ns == record.run_ns);
-        let totals = counts.of(owner);
+        let found = self.find(record).map(|entry| {
+            let pending = entry.is_pending() && entry.run_ns == record.run_ns;
+            (entry.owner, pending)
+        });
+        let (owner, pending) = match found {
+            Some(found) => found,
+            None => (self.owner(record, whose), false),
+        };
+        let settles = record.flags & Record::SETTLED != 0;
+        if settles && pending {
+            self.find(record).expect("found a moment ago").set_pending(false);
+        }
+        let totals = self.counts.of(owner);
         totals.resets[phase.index()] += 1;
-        if record.flags & Record::SETTLED == 0 {
+        if !settles {
             return Outcome::Reset { phase, settled: false };
         }
-        let settled = pending.is_some();
-        if let Some(entry) = pending {
-            entry.pending = false;
+        if pending {
             totals.pending -= 1;
             if phase == Phase::Keepalive {
                 totals.settled_by_reset += 1;
@@ -216,13 +236,13 @@ impl SocketTable {
                 totals.unanswered += 1;
             }
         } else {
-            counts.oddities.unmatched += 1;
+            self.counts.oddities.unmatched += 1;
         }
-        Outcome::Reset { phase, settled }
+        Outcome::Reset { phase, settled: pending }
     }
 
-    fn dropped(&mut self, record: &Record) -> Outcome {
-        let owner = self.leave(record);
+    fn dropped(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
+        let owner = self.leave(record).unwrap_or_else(|| self.owner(record, whose));
         let cause = classify(record, self.clock, self.idle_floor);
         let timer = drop_timer(record);
         let idle = idle_at_drop(record, cause, self.clock);
@@ -240,56 +260,113 @@ impl SocketTable {
         Outcome::Closed { ended }
     }
 
-    /// Removes the record's socket. A probe that is still pending had its settlement lost: the
-    /// kernel side settles before it reports the end.
-    fn leave(&mut self, record: &Record) -> OwnerId {
-        match self.entries.remove(record) {
-            Some(mut entry) if entry.first_seen_ns == record.first_seen_ns => {
-                self.counts.abandon(&mut entry);
-                entry.owner
-            }
-            older => {
-                self.counts.replaced(older);
-                OwnerId::UNKNOWN
-            }
+    /// Finds or enters the record's socket and accounts for one that had to make way. Where it finds no
+    /// place it is counted all the same.
+    fn place<'a>(&'a mut self, record: &Record, whose: &mut dyn Whose) -> Placed<'a> {
+        let Self { entries, netns, owners, counts, clock, sweep, .. } = self;
+        let now_s = seconds(record.time_ns);
+        let mut owner_of = |counts: &mut Snapshot, alive| {
+            let owner = whose.owner(record.into(), alive);
+            owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, now_s)
+        };
+        let found = entries.enter(record, *clock, || {
+            let slot = netns.find(record.netns, *sweep);
+            counts.oddities.netns_overflow += u64::from(slot == NetnsSlot::default());
+            (owner_of(counts, true), slot)
+        });
+        counts.oddities.table_full += u64::from(found.full);
+        let Some(entry) = found.entry else {
+            let (owner, slot) = (owner_of(counts, false), netns.find(record.netns, *sweep));
+            return Placed { entry: None, owner, slot, netns, counts };
+        };
+        if found.is_new {
+            owners.gain(entry.owner);
+            netns.gain(entry.netns);
+        } else if !entry.is_pending() && entry.gets_owner(record.inode) {
+            // Accepted after its first record.
+            let before = std::mem::replace(&mut entry.owner, owner_of(counts, true));
+            owners.lose(before, now_s);
+            owners.gain(entry.owner);
+        }
+        if let Some(mut older) = found.replaced {
+            counts.oddities.replaced += 1;
+            forget(&mut older, netns, owners, counts, now_s);
+        }
+        let (owner, slot) = (entry.owner, entry.netns);
+        Placed { entry: Some(entry), owner, slot, netns, counts }
+    }
+
+    /// Finds the record's socket and never enters it.
+    fn find(&mut self, record: &Record) -> Option<&mut Entry> {
+        let Self { entries, netns, owners, counts, clock, .. } = self;
+        let found = entries.find(record, *clock);
+        if let Some(mut older) = found.replaced {
+            counts.oddities.replaced += 1;
+            forget(&mut older, netns, owners, counts, seconds(record.time_ns));
+        }
+        found.entry
+    }
+
+    /// Whose the socket of a record is that is not in the table.
+    fn owner(&mut self, record: &Record, whose: &mut dyn Whose) -> OwnerId {
+        let Self { owners, counts, .. } = self;
+        let owner = whose.owner(record.into(), false);
+        owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, seconds(record.time_ns))
+    }
+
+    /// Takes the pending state from the probe that a settlement names; none: it is not pending.
+    fn settle(&mut self, record: &Record, rtt: Option<Duration>) -> Option<OwnerId> {
+        let entry = self.find(record).filter(|entry| entry.is_pending() && entry.run_ns == record.run_ns)?;
+        entry.set_pending(false);
+        if let Some(rtt) = rtt {
+            entry.rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
+        }
+        let owner = entry.owner;
+        self.counts.of(owner).pending -= 1;
+        Some(owner)
+    }
+
+    /// Removes the record's socket, and tells whose it was; none: it was not in the table. A probe that is
+    /// still pending had its settlement lost: the kernel side settles before it reports the end.
+    fn leave(&mut self, record: &Record) -> Option<OwnerId> {
+        let Self { entries, netns, owners, counts, .. } = self;
+        let mut entry = entries.remove(record)?;
+        forget(&mut entry, netns, owners, counts, seconds(record.time_ns));
+        if entry.first_seen_ns == record.first_seen_ns {
+            Some(entry.owner)
+        } else {
+            counts.oddities.replaced += 1;
+            None
         }
     }
 }
 
-/// Finds or enters the record's socket and accounts for one that had to make way.
-fn enter<'a>(
-    entries: &'a mut Entries,
+/// Where a record is counted.
+struct Placed<'a> {
+    /// Its socket; none: it found no place.
+    entry: Option<&'a mut Entry>,
+    owner: OwnerId,
+    slot: NetnsSlot,
+    netns: &'a mut NetnsTable,
+    counts: &'a mut Snapshot,
+}
+
+/// Of `CLOCK_MONOTONIC`.
+pub(super) fn seconds(ns: u64) -> u32 {
+    u32::try_from(ns / 1_000_000_000).unwrap_or(u32::MAX)
+}
+
+/// Accounts for a socket that leaves the table.
+pub(super) fn forget(
+    entry: &mut Entry,
     netns: &mut NetnsTable,
+    owners: &mut Owners,
     counts: &mut Snapshot,
-    clock: Clock,
-    record: &Record,
-) -> Option<&'a mut Entry> {
-    let found = entries.enter(record, clock, || {
-        let slot = netns.find(record.netns);
-        counts.oddities.netns_overflow += u64::from(slot == NetnsSlot::default());
-        slot
-    });
-    counts.oddities.table_full += u64::from(found.full);
-    counts.replaced(found.replaced);
-    found.entry
-}
-
-/// Whose a record is, and where its namespace is counted, also without a place in the table.
-fn place(entry: Option<&mut Entry>, netns: &mut NetnsTable, record: &Record) -> (OwnerId, NetnsSlot) {
-    match entry {
-        Some(entry) => (entry.owner, entry.netns),
-        None => (OwnerId::UNKNOWN, netns.find(record.netns)),
-    }
-}
-
-/// Takes the pending state from the probe that a settlement names; none: it is not pending.
-fn settle(entries: &mut Entries, counts: &mut Snapshot, clock: Clock, record: &Record) -> Option<OwnerId> {
-    let found = entries.find(record, clock);
-    counts.replaced(found.replaced);
-    let entry = found.entry.filter(|entry| entry.pending && entry.run_ns == record.run_ns)?;
-    entry.pending = false;
-    counts.of(entry.owner).pending -= 1;
-    Some(entry.owner)
+    now_s: u32,
+) {
+    counts.abandon(entry);
+    owners.lose(entry.owner, now_s);
+    netns.lose(entry.netns);
 }
 
 /// The round trip of an answered probe. Without an arrival time taken as the answer came, only an
@@ -303,24 +380,16 @@ fn round_trip(record: &Record) -> Option<Duration> {
 }
 
 impl Snapshot {
-    fn of(&mut self, owner: OwnerId) -> &mut OwnerTotals {
-        &mut self.owners[owner.0 as usize]
+    pub(super) fn of(&mut self, owner: OwnerId) -> &mut OwnerTotals {
+        &mut self.owners[owner.index()]
     }
 
     /// A pending probe whose outcome will not be known any more.
     fn abandon(&mut self, entry: &mut Entry) {
-        if std::mem::replace(&mut entry.pending, false) {
+        if entry.set_pending(false) {
             let totals = self.of(entry.owner);
             totals.pending -= 1;
             totals.unsettled += 1;
-        }
-    }
-
-    /// A socket whose end was lost and whose address came again.
-    fn replaced(&mut self, entry: Option<Entry>) {
-        if let Some(mut entry) = entry {
-            self.oddities.replaced += 1;
-            self.abandon(&mut entry);
         }
     }
 }

@@ -14,6 +14,8 @@ pub const FIN_WAIT2: u8 = 5;
 pub const CLOSE_WAIT: u8 = 8;
 /// Both said goodbye, the peer first.
 pub const LAST_ACK: u8 = 9;
+/// Waits for connections.
+pub const LISTEN: u8 = 10;
 /// Both said goodbye at once.
 pub const CLOSING: u8 = 11;
 
@@ -30,7 +32,7 @@ pub const fn state_name(state: u8) -> &'static str {
         7 => "CLOSE",
         CLOSE_WAIT => "CLOSE_WAIT",
         LAST_ACK => "LAST_ACK",
-        10 => "LISTEN",
+        LISTEN => "LISTEN",
         CLOSING => "CLOSING",
         12 => "NEW_SYN_RECV",
         _ => "UNKNOWN",

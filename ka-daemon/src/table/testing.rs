@@ -35,5 +35,6 @@ pub(crate) fn record(kind: Kind) -> Record {
 }
 
 pub(crate) fn table(max_sockets: usize) -> SocketTable {
-    SocketTable::new(CLOCK, Limits { max_sockets, idle_floor: FLOOR })
+    let owner_labels = super::OwnerLabels::ALL;
+    SocketTable::new(CLOCK, Limits { max_sockets, idle_floor: FLOOR, max_owners: 200, owner_labels })
 }

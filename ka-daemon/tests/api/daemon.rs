@@ -13,6 +13,7 @@ use ka_daemon::api::unix::UnixSocket;
 use ka_daemon::api::{Feed, SocketSource, SourceError, server};
 use ka_daemon::cli::settings::Settings;
 use ka_daemon::cli::{Cli, Command};
+use ka_daemon::owner::PodSource;
 use ka_daemon::run::{Parts, RunError, run};
 use ka_daemon::view::{Filter, SocketView};
 use tokio::sync::{mpsc, oneshot};
@@ -52,6 +53,9 @@ impl Daemon {
             source,
             kernel: Arc::new(FakeKernel(Counters::default())),
             log: None,
+            config: Arc::default(),
+            inventory: None,
+            pods: PodSource::default(),
             sockets,
             feed: feed.clone(),
             started: Instant::now(),

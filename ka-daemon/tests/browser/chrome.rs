@@ -1,4 +1,4 @@
-//! A headless Chromium, driven by Debian's chromedriver over the WebDriver protocol.
+//! A headless Chromium, driven by Debian's chromedriver over the W3C's protocol for it.
 //!
 //! The clients that crates.io offers bring an HTTP stack of their own, or a licence (MPL-2.0) that is
 //! not shipped here; what these tests need of the protocol is this file.
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 /// How long anything may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How a reference to an element is written.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -53,7 +53,9 @@ impl Chrome {
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines
-            .find_map(|line| line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok())
+            .find_map(|line| {
+                line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+            })
             .expect("chromedriver says its port");
         // Whatever else it says must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
@@ -81,7 +83,7 @@ impl Chrome {
                 "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
             } } }),
         );
-        chrome.session = session["sessionId"].as_str().expect("a session has an id").to_owned();
+        session["sessionId"].as_str().expect("a session has an id").clone_into(&mut chrome.session);
         Some(chrome)
     }
 
@@ -102,7 +104,12 @@ impl Chrome {
     pub(crate) fn wait(&self, expression: &str, instead: &str) {
         let start = Instant::now();
         while self.eval(expression) != json!(true) {
-            assert!(start.elapsed() < PATIENCE, "never true: {expression}; {instead}: {}", self.eval(instead));
+            assert!(
+                start.elapsed() < PATIENCE,
+                "never true: {expression}; {instead}: {}; the console says: {:?}",
+                self.eval(instead),
+                self.log("browser")
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -129,7 +136,7 @@ impl Chrome {
         self.post("/actions", &json!({ "actions": [source] }));
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of `DevTools`.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.post("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }

@@ -1,9 +1,9 @@
 //! A daemon without a kernel: the real page, and the API answering with canned sockets and drops.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
@@ -12,6 +12,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::stream;
+use ka_daemon::view::filter::Filter;
+use ka_daemon::view::page::{Page, PageBuilder};
+use ka_daemon::view::sort::SortKey;
 use ka_daemon::view::{DropView, Event, SocketView};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -96,16 +99,36 @@ impl Drop for Daemon {
 async fn sockets(
     State(app): State<Arc<App>>,
     uri: Uri,
-    Query(asked): Query<BTreeMap<String, String>>,
+    Query(asked): Query<Vec<(String, String)>>,
 ) -> Response {
     let mut known = app.known.lock().unwrap();
     known.asked.push(uri.to_string());
     match page(&known.sockets, &asked) {
-        Ok((total, sockets)) => {
-            Json(json!({ "sockets": sockets, "total": total, "next_cursor": null })).into_response()
+        Ok(page) => {
+            let next = page.next.map(|_| "next");
+            Json(json!({ "sockets": page.sockets, "total": page.total, "next_cursor": next })).into_response()
         }
         Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
     }
+}
+
+/// Filtered and sorted as by the real API; a parameter that it would not take is refused here too.
+fn page(sockets: &[SocketView], asked: &[(String, String)]) -> Result<Page, String> {
+    let mut filter = Filter::default();
+    let (mut sort, mut limit) = (SortKey::default(), 100);
+    for (name, value) in asked {
+        match name.as_str() {
+            "sort" => sort = value.parse::<SortKey>()?,
+            "limit" => limit = value.parse().map_err(|error| format!("limit: {error}"))?,
+            _ if filter.set(name, value).map_err(|error| error.to_string())? => {}
+            _ => return Err(format!("unknown parameter {name:?}")),
+        }
+    }
+    let mut page = PageBuilder::new(sort, limit, None);
+    for socket in sockets.iter().filter(|socket| filter.matches(socket)) {
+        page.add(socket.clone(), Duration::ZERO);
+    }
+    Ok(page.finish())
 }
 
 async fn drops(State(app): State<Arc<App>>, uri: Uri) -> Response {

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -45,6 +45,18 @@ impl Capture {
             std::thread::spawn(move || receive(&socket, &segments, &stop))
         };
         Ok(Self { segments, stop, thread: Some(thread) })
+    }
+
+    /// The same, once the capture has seen at least as many: it may lag on a busy machine.
+    pub(crate) fn probes_at_least(&self, local: SocketAddr, remote: SocketAddr, count: u64) -> u64 {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let probes = self.probes(local, remote);
+            if probes >= count || Instant::now() > deadline {
+                return probes;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Probes sent from `local` to `remote`: an empty or one-byte ACK one below the highest

@@ -151,6 +151,14 @@ impl Daemon {
         Ok(self.log.all())
     }
 
+    /// What a command of the same program prints, asked for this daemon's sockets or drops.
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Result<Vec<serde_json::Value>> {
+        let daemon = format!("http://{}", self.address);
+        let mut all = vec![args[0], "--json", "--daemon", &daemon];
+        all.extend(&args[1..]);
+        run_json(program, &all)
+    }
+
     /// CPU time used so far and resident memory in MiB.
     pub(crate) fn usage(&self) -> Result<(Duration, u64)> {
         let page = self.metrics()?;
@@ -213,6 +221,23 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Runs a command that prints JSON: an array, or an object a line.
+pub(crate) fn run_json(program: &Path, args: &[&str]) -> Result<Vec<serde_json::Value>> {
+    let output = Command::new(program).args(args).env_clear().stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot start {}", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{args:?} ended with {}: {said}", output.status);
+    let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
+    let mut all = Vec::new();
+    for value in values {
+        match value.with_context(|| format!("output of {args:?}"))? {
+            serde_json::Value::Array(items) => all.extend(items),
+            one => all.push(one),
+        }
+    }
+    Ok(all)
 }
 
 /// A daemon that takes longer to stop is looked into.

@@ -15,6 +15,7 @@ mod net;
 mod records;
 mod runner;
 mod scenarios;
+mod ss;
 mod tcp;
 mod trace;
 mod uffd;

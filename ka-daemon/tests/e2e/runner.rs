@@ -51,7 +51,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     ensure!(!wanted.is_empty(), "no scenario matches {:?}; --list names them", args.filters);
     let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
     let host_before = nstat_here()?;
-    let daemon = Daemon::start(&program, &args.hooks, &["--idle-floor", "2s", "--bpf-stats"])?;
+    let daemon = Daemon::start(
+        &program,
+        &args.hooks,
+        &["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "2s"],
+    )?;
     let kept = Kept::watch(&daemon)?;
     let env = Env {
         write_plan: daemon.plan("write_run")?,

@@ -142,8 +142,11 @@ fn run_guests(root: &Path, binaries: &Binaries, mut args: VmArgs) -> anyhow::Res
 }
 
 fn unit(root: &Path) -> anyhow::Result<Tally> {
+    packages::ensure(packages::BROWSER)?;
     let mut command = sh::cargo(root, "test");
     command
+        // What is skipped where there is no browser fails instead.
+        .env("KA_REQUIRE_CHROMIUM", "1")
         .args(["--workspace", "--exclude", "ka-ebpf", "--no-fail-fast", "--profile", PROFILE, "--target-dir"])
         .arg(paths::target(root));
     let mut tally = Tally::default();

@@ -38,6 +38,9 @@ pub struct WantedEnumerator {
 
 const IPV6: Option<&str> = Some("addresses of IPv6 connections");
 const CGROUP: Option<&str> = Some("owners by control group");
+/// What the inventory cannot do without; it then asks sock_diag.
+pub const ITERATORS: &str = "the inventory by BPF iterators";
+const ITER: Option<&str> = Some(ITERATORS);
 
 macro_rules! wanted {
     ($field:ident, $width:expr, $feature:expr, $($strukt:literal . $member:literal)|+) => {
@@ -102,6 +105,28 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(kernfs_id, Bytes(8), CGROUP, "kernfs_node"."id"),
     wanted!(skb_head, Bytes(8), None, "sk_buff"."head"),
     wanted!(skb_transport_header, Bytes(2), None, "sk_buff"."transport_header"),
+    wanted!(iter_seq, Bytes(8), ITER, "bpf_iter_meta"."seq"),
+    wanted!(num, Bytes(2), ITER, "sock_common"."skc_num"),
+    wanted!(copied_seq, Bytes(4), ITER, "tcp_sock"."copied_seq"),
+    wanted!(ack_backlog, Integer, ITER, "sock"."sk_ack_backlog"),
+    wanted!(max_ack_backlog, Integer, ITER, "sock"."sk_max_ack_backlog"),
+    wanted!(timer_expires, Bytes(8), ITER, "timer_list"."expires"),
+    wanted!(timer_pprev, Bytes(8), ITER, "timer_list"."entry.pprev"),
+    wanted!(tw_timer, Structure("timer_list"), ITER, "tcp_timewait_sock"."tw_sk.tw_timer"),
+    wanted!(tw_substate, Bytes(1), ITER, "tcp_timewait_sock"."tw_sk.tw_substate"),
+    wanted!(request_timer, Structure("timer_list"), ITER, "tcp_request_sock"."req.req.rsk_timer"),
+    wanted!(socket_sk, Bytes(8), ITER, "socket"."sk"),
+    wanted!(socket_file, Bytes(8), ITER, "socket"."file"),
+    wanted!(file_inode, Bytes(8), ITER, "file"."f_inode"),
+    wanted!(file_private, Bytes(8), ITER, "file"."private_data"),
+    wanted!(inode_mode, Bytes(2), ITER, "inode"."i_mode"),
+    wanted!(inode_number, Bytes(8), ITER, "inode"."i_ino"),
+    wanted!(inode_sb, Bytes(8), ITER, "inode"."i_sb"),
+    wanted!(sb_magic, Bytes(8), ITER, "super_block"."s_magic"),
+    wanted!(task_tgid, Bytes(4), ITER, "task_struct"."tgid"),
+    wanted!(task_leader, Bytes(8), ITER, "task_struct"."group_leader"),
+    wanted!(task_start, Bytes(8), ITER, "task_struct"."start_boottime"),
+    wanted!(task_comm, Bytes(16), ITER, "task_struct"."comm"),
 ];
 
 /// A stretch of a structure that the kernel side reads at once.

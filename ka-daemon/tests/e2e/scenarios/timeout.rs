@@ -40,7 +40,7 @@ fn keepalive(case: &Case<'_>, family: Family) -> Result<Expect> {
         view.sent(),
         view.unanswered()
     );
-    let wire = capture.probes(pair.a_address, pair.b_address);
+    let wire = capture.probes_at_least(pair.a_address, pair.b_address, 3);
     ensure!(wire == 3, "expected 3 probes on the wire, came {wire}");
     Case::wait_error(&pair.a, libc::ETIMEDOUT)?;
     let idle = view.idle_at_drop();

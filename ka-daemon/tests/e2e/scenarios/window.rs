@@ -36,7 +36,7 @@ fn never_read(case: &Case<'_>, family: Family) -> Result<Expect> {
     let pair = narrow(case, family)?;
     pair.a.fill()?;
     let view = case.wait(Side::A, "four window probes", |v| v.window_probes() >= 4)?;
-    let wire = capture.probes(pair.a_address, pair.b_address);
+    let wire = capture.probes_at_least(pair.a_address, pair.b_address, 4);
     ensure!(wire >= 4, "expected at least 4 window probes on the wire, came {wire}");
     ensure!(
         view.inferred_window_probes() == 0,

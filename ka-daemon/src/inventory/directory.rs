@@ -1,0 +1,195 @@
+//! Whose a socket is, for whoever asks: the inventory for every socket, the table for the sockets of its
+//! records. Joins who holds which socket ([`super::holders`]) with what those processes are
+//! ([`crate::owner`]).
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ka_common::FileRow;
+
+use super::holders::{Holders, Look};
+use super::netns::{self, Places};
+use super::source::{Iterators, rows};
+use super::{files, monotonic};
+use crate::owner::{Held, Owner, Owners, Sources};
+use crate::status::Intent;
+use crate::table::Whose;
+
+/// Looking at all open files may take this share of the time at most, for sockets that are asked for and
+/// not known.
+const LOOK_SHARE: u32 = 20;
+
+/// Whose every socket is.
+pub struct Directory {
+    iterators: Arc<dyn Iterators>,
+    holders: Holders,
+    owners: Owners,
+    /// By place in the holders' list of processes, since the last look.
+    resolved: Vec<Option<Arc<Owner>>>,
+    kernel: Arc<Owner>,
+    nobody: Arc<Owner>,
+    block: Vec<u8>,
+    looked: Option<Instant>,
+    cost: Duration,
+    /// A socket that exists was not found by the last look: others like it would not be either.
+    fruitless: bool,
+    failing: bool,
+}
+
+impl Directory {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(iterators: Arc<dyn Iterators>, sources: Sources) -> Self {
+        Self {
+            iterators,
+            holders: Holders::default(),
+            owners: Owners::new(sources),
+            resolved: Vec::new(),
+            kernel: Arc::new(Owners::kernel()),
+            nobody: Arc::default(),
+            block: Vec::new(),
+            looked: None,
+            cost: Duration::ZERO,
+            fruitless: false,
+            failing: false,
+        }
+    }
+
+    /// Looks at all open files. Gives the namespaces that a descriptor names, or in which a socket is
+    /// held: some are found in no other way.
+    pub fn look(&mut self) -> Places {
+        let begin = Instant::now();
+        let mut look = Look::default();
+        let mut named = Named::default();
+        let result = self.files(&mut |row| {
+            if row.netns == 0 {
+                named.namespace(row);
+            } else {
+                named.socket(row);
+                look.row(row);
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = &result
+            && !self.failing
+        {
+            tracing::warn!("cannot tell which process holds which socket: {error}");
+        }
+        self.failing = result.is_err();
+        let now = monotonic();
+        self.holders = self.holders.next(look, now.as_secs());
+        self.resolved.clear();
+        self.resolved.resize(self.holders.processes(), None);
+        self.owners.expire(now);
+        self.looked = Some(Instant::now());
+        self.cost = begin.elapsed();
+        named.places
+    }
+
+    fn files(&mut self, each: &mut dyn FnMut(&FileRow) -> ControlFlow<()>) -> io::Result<()> {
+        if self.iterators.missing(Intent::Holders).is_some() {
+            return files::rows(Path::new("/proc"), each);
+        }
+        rows(&mut self.iterators.holders()?, &mut self.block, each)
+    }
+
+    /// The owner of a socket, from what is known.
+    pub fn owner(&mut self, held: Held) -> Arc<Owner> {
+        self.holder(held).unwrap_or_else(|| self.without_holder(held))
+    }
+
+    /// The same; one that is not known is looked for, unless that was done a moment ago. `alive`: the
+    /// socket exists for certain, and is looked for in any case.
+    pub fn owner_now(&mut self, held: Held, alive: bool) -> Arc<Owner> {
+        if let Some(owner) = self.holder(held) {
+            return owner;
+        }
+        let pause = self.cost * LOOK_SHARE;
+        let rested = self.looked.is_none_or(|looked| looked.elapsed() >= pause);
+        if held.inode != 0 && (rested || (alive && !self.fruitless)) {
+            self.look();
+            let found = self.holder(held);
+            self.fruitless = found.is_none();
+            if let Some(owner) = found {
+                return owner;
+            }
+        }
+        self.without_holder(held)
+    }
+
+    fn holder(&mut self, held: Held) -> Option<Arc<Owner>> {
+        if held.kernel {
+            return Some(Arc::clone(&self.kernel));
+        }
+        let (place, process) = self.holders.find(held.inode)?;
+        let owners = &mut self.owners;
+        let now = monotonic();
+        let resolved = self
+            .resolved
+            .get_mut(place)?
+            .get_or_insert_with(|| owners.process(process.pid, process.start_ns, &process.comm, now));
+        // It was gone before it could be looked at: the socket's own group tells where it lived.
+        if resolved.exe.is_empty() && !resolved.has_place() && held.cgroup_id != 0 {
+            return Some(Arc::new(resolved.at_place_of(&owners.cgroup(held.cgroup_id, now))));
+        }
+        Some(Arc::clone(resolved))
+    }
+
+    fn without_holder(&mut self, held: Held) -> Arc<Owner> {
+        if held.cgroup_id == 0 {
+            return Arc::clone(&self.nobody);
+        }
+        self.owners.cgroup(held.cgroup_id, monotonic())
+    }
+
+    /// How long the last look took.
+    #[must_use]
+    pub const fn cost(&self) -> Duration {
+        self.cost
+    }
+
+    /// When the last look ended.
+    #[must_use]
+    pub const fn looked(&self) -> Option<Instant> {
+        self.looked
+    }
+}
+
+/// What the table asks.
+pub struct Lookup(pub Arc<Mutex<Directory>>);
+
+impl Whose for Lookup {
+    fn owner(&mut self, held: Held, alive: bool) -> Arc<Owner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).owner_now(held, alive)
+    }
+}
+
+/// Namespaces that descriptors lead to.
+#[derive(Default)]
+struct Named {
+    places: Places,
+}
+
+impl Named {
+    fn namespace(&mut self, row: &FileRow) {
+        // Other namespaces have files of the same kind.
+        if let Ok(netns) = u32::try_from(row.inode)
+            && !self.places.contains_key(&netns)
+            && let Some((netns, path)) = netns::named_by(Path::new("/proc"), row.pid, row.fd)
+        {
+            netns::add(&mut self.places, netns, netns::Place::File(path));
+        }
+    }
+
+    fn socket(&mut self, row: &FileRow) {
+        // Not known where `/proc` had to be asked.
+        if row.netns == files::UNKNOWN_NETNS {
+            return;
+        }
+        let place = netns::Place::Socket { pid: row.pid, fd: row.fd };
+        netns::add(&mut self.places, row.netns, place);
+    }
+}

@@ -1,0 +1,145 @@
+//! Reads every TCP socket of the node: first who holds what, then each network namespace in turn, entered
+//! by a thread of its own. What vanishes meanwhile is no error.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ka_common::SocketRow;
+
+use super::diag;
+use super::directory::{Directory, Lookup};
+use super::netns::{self, Home, KernelCounts, Place, Places, Sysctls};
+use super::source::{Iterators, rows};
+use crate::status::Intent;
+
+/// A network namespace as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Netns {
+    /// Its inode.
+    pub netns: u32,
+    /// Its keepalive defaults; none: the kernel did not tell.
+    pub sysctls: Option<Sysctls>,
+    /// What the kernel counted in it.
+    pub counts: Option<KernelCounts>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Namespaces that were read to the end.
+    pub namespaces: Vec<Netns>,
+    /// Namespaces that were there and could not be read, and why.
+    pub skipped: Vec<(u32, String)>,
+    /// Where each namespace can be found again.
+    pub places: Places,
+}
+
+/// Reads sockets. Clones share what is known of owners.
+#[derive(Clone)]
+pub struct Reader {
+    iterators: Arc<dyn Iterators>,
+    directory: Arc<Mutex<Directory>>,
+    hz: u32,
+}
+
+impl Reader {
+    /// A reader.
+    #[must_use]
+    pub fn new(iterators: Arc<dyn Iterators>, directory: Arc<Mutex<Directory>>, hz: u32) -> Self {
+        Self { iterators, directory, hz }
+    }
+
+    /// Whose every socket is.
+    pub fn directory(&self) -> MutexGuard<'_, Directory> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose every socket is, for the table.
+    #[must_use]
+    pub fn lookup(&self) -> Lookup {
+        Lookup(Arc::clone(&self.directory))
+    }
+
+    /// Why the kernel's iterators are not used, where they are not.
+    #[must_use]
+    pub fn without_iterators(&self) -> Option<String> {
+        self.iterators.missing(Intent::Sockets)
+    }
+
+    /// Reads every socket of the node, until `each` has enough. Blocks; on a thread that may change its
+    /// network namespace meanwhile.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn read(&self, each: &mut dyn FnMut(&Netns, &SocketRow) -> ControlFlow<()>) -> io::Result<Report> {
+        let home = Home::here()?;
+        let held = self.directory().look();
+        let mut places = netns::discover(Path::new("/proc"));
+        for (netns, more) in held {
+            for place in more {
+                netns::add(&mut places, netns, place);
+            }
+        }
+        let mut report = Report::default();
+        let mut block = Vec::new();
+        for (netns, at) in &places {
+            let visit = home.visit(*netns, at, || self.namespace(*netns, &mut block, each));
+            match visit {
+                Ok(Ok((read, flow))) => {
+                    report.namespaces.push(read);
+                    if flow.is_break() {
+                        break;
+                    }
+                }
+                // It went while it was looked for.
+                Err(error) if gone(&error) => {}
+                Ok(Err(error)) | Err(error) => report.skipped.push((*netns, error.to_string())),
+            }
+        }
+        report.places = places;
+        Ok(report)
+    }
+
+    /// The calling thread's namespace.
+    fn namespace(
+        &self,
+        netns: u32,
+        block: &mut Vec<u8>,
+        each: &mut dyn FnMut(&Netns, &SocketRow) -> ControlFlow<()>,
+    ) -> io::Result<(Netns, ControlFlow<()>)> {
+        let mut read = Netns { netns, sysctls: Sysctls::read().ok(), counts: None };
+        let mut flow = ControlFlow::Continue(());
+        let mut each = |row: &SocketRow| {
+            flow = each(&read, row);
+            flow
+        };
+        if self.iterators.missing(Intent::Sockets).is_some() {
+            diag::rows(self.hz, &mut each)?;
+        } else {
+            rows(&mut self.iterators.sockets()?, block, each)?;
+        }
+        read.counts = KernelCounts::read().ok();
+        Ok((read, flow))
+    }
+
+    /// What the kernel has counted by now in these namespaces; those that are gone are left out.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn counts(places: &BTreeMap<u32, Vec<Place>>) -> io::Result<Vec<(u32, KernelCounts)>> {
+        let home = Home::here()?;
+        let read = |(netns, at): (&u32, &Vec<Place>)| {
+            let counts = home.visit(*netns, at, KernelCounts::read).and_then(|counts| counts).ok()?;
+            Some((*netns, counts))
+        };
+        Ok(places.iter().filter_map(read).collect())
+    }
+}
+
+/// The process that led there has ended, or the file is unmounted.
+fn gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}

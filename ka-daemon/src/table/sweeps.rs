@@ -1,0 +1,245 @@
+//! What a sweep of the inventory does to the table: sockets whose end was lost leave it, tracked ones that
+//! it does not know come in, owners that changed are changed. Nothing is counted twice: a sweep counts no
+//! probe.
+
+use super::owners::Whose;
+use super::sockets::{SocketTable, forget, seconds};
+use crate::inventory::netns::KernelCounts;
+use crate::inventory::totals::Sweep;
+use ka_common::{Kind, Record, SocketRow};
+use std::sync::Arc;
+use std::time::Duration;
+use zerocopy::FromZeros as _;
+
+/// A tracked socket that a sweep found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// Its network namespace.
+    pub netns: u32,
+    /// What was read of it.
+    pub row: SocketRow,
+    /// The namespace's defaults, in jiffies: idle time and interval, and the count.
+    pub sysctls: [u32; 3],
+}
+
+impl SocketTable {
+    /// A sweep begins: whatever is heard of from now on is there.
+    pub fn sweep_begins(&mut self, number: u64) {
+        self.sweep = number;
+        self.entries.begin_sweep(number);
+    }
+
+    /// A sweep found a tracked socket.
+    pub fn sweep_found(&mut self, found: &Found, whose: &mut dyn Whose, now_ns: u64) {
+        let Found { netns: namespace, row, .. } = found;
+        let Self { entries, owners, netns, counts, sweep, clock, .. } = self;
+        let now_s = seconds(now_ns);
+        let mut owner_of = |totals: &mut _, overflow: &mut _| {
+            owners.find(&whose.owner(row.into(), false), totals, overflow, now_s)
+        };
+        if let Some(entry) = entries.swept(row.sock, row.first_seen_ns) {
+            let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
+            // A pending probe is settled with whoever it was sent for.
+            if owner != entry.owner && !entry.is_pending() && row.inode != 0 {
+                owners.lose(entry.owner, now_s);
+                entry.owner = owner;
+                owners.gain(owner);
+            }
+            return;
+        }
+        let record = as_record(found, now_ns);
+        let found = entries.enter(&record, *clock, || {
+            let slot = netns.find(*namespace, *sweep);
+            (owner_of(&mut counts.owners, &mut counts.owner_overflow), slot)
+        });
+        counts.oddities.table_full += u64::from(found.full);
+        if let Some(entry) = found.entry {
+            counts.oddities.found += 1;
+            owners.gain(entry.owner);
+            netns.gain(entry.netns);
+        }
+        if let Some(mut older) = found.replaced {
+            counts.oddities.replaced += 1;
+            forget(&mut older, netns, owners, counts, now_s);
+        }
+    }
+
+    /// A sweep ended. What two of them in a row did not find is gone, unless one could not read all
+    /// namespaces.
+    pub fn sweep_ends(&mut self, sweep: Arc<Sweep>, now_ns: u64) {
+        let Self { entries, owners, netns, counts, .. } = self;
+        let now_s = seconds(now_ns);
+        let whole = sweep.skipped == 0;
+        if whole {
+            entries.remove_unswept(|entry| {
+                counts.oddities.not_found += 1;
+                forget(entry, netns, owners, counts, now_s);
+            });
+        }
+        netns.swept(&sweep.namespaces, !whole, sweep.number);
+        owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, now_s);
+        counts.sweep = Some(sweep);
+    }
+
+    /// What the kernel has counted by now.
+    pub fn kernel_counts(&mut self, counts: &[(u32, KernelCounts)]) {
+        for (netns, counts) in counts {
+            self.netns.kernel(*netns, *counts, self.sweep);
+        }
+    }
+
+    /// The last clean round trips of sockets, by address and first-seen time.
+    #[must_use]
+    pub fn round_trips(&self, sockets: &[(u64, u64)]) -> Vec<Option<Duration>> {
+        let of = |(sock, first_seen_ns): &(u64, u64)| {
+            let us = self.entries.get(*sock, *first_seen_ns)?.rtt_us;
+            (us != 0).then(|| Duration::from_micros(us.into()))
+        };
+        sockets.iter().map(of).collect()
+    }
+}
+
+/// As much of a record as the table's entry is made of.
+fn as_record(found: &Found, now_ns: u64) -> Record {
+    let Found { netns, row, sysctls } = found;
+    Record {
+        time_ns: now_ns,
+        sock: row.sock,
+        first_seen_ns: row.first_seen_ns,
+        inode: row.inode,
+        netns: *netns,
+        keepidle: row.keepidle,
+        keepintvl: row.keepintvl,
+        keepcnt: row.keepcnt,
+        sysctl_keepidle: sysctls[0],
+        sysctl_keepintvl: sysctls[1],
+        sysctl_keepcnt: sysctls[2],
+        kind: Kind::Closed as u8,
+        ..Record::new_zeroed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::owner::{Held, Owner};
+    use crate::table::Outcome;
+    use crate::table::testing::{HZ, SECOND_NS, record, table};
+    use std::collections::HashMap;
+
+    struct ByInode(HashMap<u64, &'static str>);
+
+    impl Whose for ByInode {
+        fn owner(&mut self, held: Held, _: bool) -> Arc<Owner> {
+            let comm = self.0.get(&held.inode).copied().unwrap_or_default();
+            Arc::new(Owner { comm: comm.to_owned(), ..Owner::default() })
+        }
+    }
+
+    fn found(sock: u64, first_seen_ns: u64, inode: u64) -> Found {
+        let row = SocketRow { sock, first_seen_ns, inode, flags: SocketRow::FULL, ..SocketRow::default() };
+        Found { netns: 42, row, sysctls: [7200 * HZ, 75 * HZ, 9] }
+    }
+
+    fn sweep(table: &mut SocketTable, whose: &mut ByInode, number: u64, rows: &[Found]) {
+        table.sweep_begins(number);
+        for row in rows {
+            table.sweep_found(row, whose, number * 15 * SECOND_NS);
+        }
+        let ended = Sweep { number, ..Sweep::default() };
+        table.sweep_ends(Arc::new(ended), number * 15 * SECOND_NS);
+        assert!(table.snapshot().owners.iter().all(|totals| totals.conserved()));
+    }
+
+    fn sent(table: &SocketTable, comm: &str) -> Vec<(u64, u64)> {
+        let snapshot = table.snapshot();
+        let of = snapshot.owners.iter().filter(|totals| &*totals.owner.comm == comm);
+        of.map(|totals| (totals.sent, totals.pending)).collect()
+    }
+
+    #[test]
+    fn a_socket_whose_end_was_lost_leaves_after_two_sweeps() {
+        let mut table = table(10);
+        let mut whose = ByInode(HashMap::new());
+        table.sweep_begins(1);
+        table.apply(&record(Kind::ProbeSent));
+        sweep(&mut table, &mut whose, 2, &[]);
+        assert_eq!(table.len(), 1, "heard of under the sweep before");
+        sweep(&mut table, &mut whose, 3, &[]);
+        let snapshot = table.snapshot();
+        assert_eq!((snapshot.tracked, snapshot.oddities.not_found), (0, 1));
+        assert_eq!((snapshot.owners[0].sent, snapshot.owners[0].unsettled), (1, 1));
+    }
+
+    #[test]
+    fn a_socket_that_is_found_or_heard_of_stays() {
+        let mut table = table(10);
+        let mut whose = ByInode(HashMap::new());
+        let probe = record(Kind::ProbeSent);
+        table.apply(&probe);
+        for number in 1..600 {
+            let rows = [found(probe.sock, probe.first_seen_ns, 0)];
+            if number % 2 == 0 {
+                sweep(&mut table, &mut whose, number, &rows);
+            } else {
+                table.apply(&record(Kind::ProbeSettled));
+                sweep(&mut table, &mut whose, number, &[]);
+            }
+            assert_eq!(table.len(), 1, "sweep {number}");
+        }
+    }
+
+    #[test]
+    fn a_tracked_socket_that_is_not_known_comes_in_and_counts_nothing() {
+        let mut table = table(10);
+        let mut whose = ByInode(HashMap::from([(7, "a")]));
+        sweep(&mut table, &mut whose, 1, &[found(0x10, 5, 7)]);
+        let snapshot = table.snapshot();
+        assert_eq!((snapshot.tracked, snapshot.oddities.found), (1, 1));
+        assert_eq!(sent(&table, "a"), [(0, 0)]);
+        // Its settlement names a probe that nobody counted.
+        let settled = Record { sock: 0x10, first_seen_ns: 5, ..record(Kind::ProbeSettled) };
+        assert_eq!(table.apply(&settled), Outcome::Unmatched);
+    }
+
+    #[test]
+    fn a_socket_that_was_passed_on_is_the_new_holders() {
+        let mut table = table(10);
+        let mut whose = ByInode(HashMap::from([(7, "parent")]));
+        let probe = Record { inode: 7, ..record(Kind::ProbeSent) };
+        table.apply_owned(&probe, &mut whose);
+        whose.0.insert(7, "child");
+        let row = [found(probe.sock, probe.first_seen_ns, 7)];
+        sweep(&mut table, &mut whose, 1, &row);
+        assert_eq!(sent(&table, "parent"), [(1, 1)], "while its probe is pending");
+        table.apply_owned(&Record { inode: 7, ..record(Kind::ProbeSettled) }, &mut whose);
+        sweep(&mut table, &mut whose, 2, &row);
+        table.apply_owned(&Record { run_ns: 8, inode: 7, ..probe }, &mut whose);
+        assert_eq!((sent(&table, "parent"), sent(&table, "child")), (vec![(1, 0)], vec![(1, 1)]));
+    }
+
+    #[test]
+    fn a_sweep_that_could_not_read_all_removes_nothing() {
+        let mut table = table(10);
+        table.apply(&record(Kind::ProbeSent));
+        for number in 1..9 {
+            table.sweep_begins(number);
+            let sweep = Sweep { number, skipped: 1, ..Sweep::default() };
+            table.sweep_ends(Arc::new(sweep), 0);
+        }
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn round_trips_are_those_of_the_identity() {
+        let mut table = table(10);
+        let probe = record(Kind::ProbeSent);
+        table.apply(&probe);
+        let mut settled = record(Kind::ProbeSettled);
+        settled.flags |= Record::ANSWERED;
+        (settled.segs_in, settled.probe_us, settled.answer_us) = (1, 100, 145);
+        table.apply(&settled);
+        let asked = [(probe.sock, probe.first_seen_ns), (probe.sock, 99), (1, 1)];
+        assert_eq!(table.round_trips(&asked), [Some(Duration::from_micros(45)), None, None]);
+    }
+}
