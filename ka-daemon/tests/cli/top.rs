@@ -112,6 +112,20 @@ impl Session {
         self.child.wait().unwrap().code()
     }
 
+    /// The terminal takes nothing any more; a signal ends it all the same. Returns the exit code.
+    fn stuck(mut self) -> Option<i32> {
+        self.shown = mpsc::channel().1;
+        for _ in 0..30 {
+            // Each of these draws a box, or what was below it, that nobody reads.
+            self.types(&"?".repeat(100));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.signal(Signal::SIGTERM);
+        let code = self.child.wait().unwrap().code();
+        assert_eq!(tcgetattr(&self.terminal).unwrap(), self.before);
+        code
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
@@ -173,6 +187,14 @@ fn signals_leave_the_terminal_as_it_was() {
         session.signal(signal);
         session.ended();
     }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_it() {
+    let fake = daemon();
+    let mut session = Session::start(&fake.address);
+    session.wait_for("server[1234]");
+    assert_eq!(session.stuck(), Some(1));
 }
 
 #[test]
