@@ -263,8 +263,11 @@ LOCAL       REMOTE      STATE        KEEPALIVE  TIMER  RTT  OWNER
         let error = run(&args, read, Console::default(), &mut Vec::new(), &mut Vec::new()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cannot read this kernel's sockets: permission denied; this needs root"
+            "cannot read this kernel's sockets: permission denied; this needs root, or a daemon to ask (`ka-daemon run`)"
         );
+        let root = Console { root: true, ..Console::default() };
+        let error = run(&args, read, root, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read this kernel's sockets: permission denied");
     }
 
     #[test]
