@@ -1,11 +1,10 @@
 //! `ka-daemon`: reads what was typed, starts the runtime, and turns failures into exit codes.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use jiff::tz::TimeZone;
 use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
@@ -15,8 +14,9 @@ use ka_daemon::run;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    dispatch(Cli::parse().into_command(), started).unwrap_or_else(|error| {
-        eprintln!("ka-daemon: {}", told(&error));
+    dispatch(Cli::of_process().into_command(), started).unwrap_or_else(|error| {
+        // Where nobody reads it, the exit code has to do.
+        drop(writeln!(io::stderr(), "ka-daemon: {}", told(&error)));
         ExitCode::FAILURE
     })
 }
