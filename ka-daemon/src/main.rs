@@ -15,7 +15,7 @@ use ka_daemon::run;
 fn main() -> ExitCode {
     let started = Instant::now();
     dispatch(Cli::of_process().into_command(), started).unwrap_or_else(|error| {
-        // Where nobody reads it, the exit code has to do.
+        // Standard error may be a pipe or a terminal that is gone: there is nobody left to tell then.
         drop(writeln!(io::stderr(), "ka-daemon: {}", told(&error)));
         ExitCode::FAILURE
     })

@@ -33,16 +33,16 @@ impl SocketTable {
     pub fn sweep_found(&mut self, found: &Found, whose: &mut dyn Whose, now_ns: u64) {
         let Found { netns: namespace, row, .. } = found;
         let Self { entries, owners, netns, counts, sweep, clock, .. } = self;
-        let now_s = seconds(now_ns);
+        let second = seconds(now_ns);
         let mut owner_of = |totals: &mut _, overflow: &mut _| {
-            owners.find(&whose.owner(row.into(), false), totals, overflow, now_s)
+            owners.find(&whose.owner(row.into(), false), totals, overflow, second)
         };
         let record = as_record(found, now_ns);
         if let Some(entry) = entries.swept(&record, *clock) {
             let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
             // A pending probe is settled with whoever it was sent for.
             if owner != entry.owner && !entry.is_pending() && row.inode != 0 {
-                owners.lose(entry.owner, now_s);
+                owners.lose(entry.owner, second);
                 entry.owner = owner;
                 owners.gain(owner);
             }
@@ -60,7 +60,7 @@ impl SocketTable {
         }
         if let Some(mut older) = found.replaced {
             counts.oddities.replaced += 1;
-            forget(&mut older, netns, owners, counts, now_s);
+            forget(&mut older, netns, owners, counts, second);
         }
     }
 
@@ -68,17 +68,17 @@ impl SocketTable {
     /// namespaces.
     pub fn sweep_ends(&mut self, sweep: Arc<Sweep>, now_ns: u64) {
         let Self { entries, owners, netns, counts, .. } = self;
-        let now_s = seconds(now_ns);
+        let second = seconds(now_ns);
         let whole = sweep.skipped == 0;
         if whole {
             entries.remove_unswept(|entry| {
                 counts.oddities.not_found += 1;
-                forget(entry, netns, owners, counts, now_s);
+                forget(entry, netns, owners, counts, second);
             });
         }
         entries.vouch(now_ns, sweep.interval);
         netns.swept(&sweep.namespaces, !whole, sweep.number);
-        owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, now_s);
+        owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, second);
         counts.sweep = Some(sweep);
     }
 
@@ -124,8 +124,8 @@ fn as_record(found: &Found, now_ns: u64) -> Record {
 mod tests {
     use super::*;
     use crate::owner::{Held, Owner};
-    use crate::table::Outcome;
     use crate::table::testing::{HZ, SECOND_NS, answer, record, table};
+    use crate::table::{Outcome, OwnerTotals};
     use std::collections::HashMap;
 
     struct ByInode(HashMap<u64, &'static str>);
@@ -149,7 +149,7 @@ mod tests {
         }
         let ended = Sweep { number, ..Sweep::default() };
         table.sweep_ends(Arc::new(ended), number * 15 * SECOND_NS);
-        assert!(table.snapshot().owners.iter().all(|totals| totals.conserved()));
+        assert!(table.snapshot().owners.iter().all(OwnerTotals::conserved));
     }
 
     fn sent(table: &SocketTable, comm: &str) -> Vec<(u64, u64)> {
