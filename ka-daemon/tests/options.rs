@@ -142,6 +142,17 @@ fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
 }
 
 #[test]
+fn a_standard_error_that_nobody_reads_changes_no_exit_code() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ka-daemon"));
+    // It logs that it starts, then tells the error.
+    let status =
+        command.args(["run", "--log.level=trace", "--record-log", "/nowhere/at/all"]).stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(1), "a panic ends it with 101");
+}
+
+#[test]
 fn version_and_help_tell_what_they_should() {
     let said = String::from_utf8(daemon(&["--version"]).stdout).unwrap();
     assert!(said.starts_with("ka-daemon ") && said.contains("\nrevision: ") && said.contains("\nrustc: "));
