@@ -106,7 +106,7 @@ impl Worker {
             let now = Instant::now();
             if now >= next {
                 let Some(took) = self.sweep() else { return };
-                next = now + self.interval.max(took * SHARE);
+                next = now + self.pause(took);
             }
             let look = self.next_look();
             let wait = next.min(look).saturating_duration_since(Instant::now());
@@ -132,6 +132,11 @@ impl Worker {
         directory.looked().map_or_else(Instant::now, |looked| looked + pause)
     }
 
+    /// From the begin of a sweep that took so long to that of the next.
+    fn pause(&self, took: Duration) -> Duration {
+        self.interval.max(took * SHARE)
+    }
+
     /// One sweep; none: the table's owner has ended.
     fn sweep(&mut self) -> Option<Duration> {
         let begin = Instant::now();
@@ -155,6 +160,7 @@ impl Worker {
                 let sweep = Sweep {
                     number: self.number,
                     took,
+                    interval: self.pause(took),
                     ended_seconds: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
                     namespaces: report.namespaces,
                     skipped: report.skipped.len(),
