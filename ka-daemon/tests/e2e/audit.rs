@@ -13,7 +13,7 @@ use crate::records::View;
 
 /// Checks all of it; tries until everything stands still, since records come as long as sockets end.
 pub(crate) fn audit(env: &Env, nets: &[Arc<Net>], host_before: Nstat) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + Duration::from_mins(4);
     loop {
         match audit_once(env, nets, host_before) {
             Err(e) if Instant::now() > deadline => return Err(e),
