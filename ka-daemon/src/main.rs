@@ -1,6 +1,6 @@
 //! `ka-daemon`: reads what was typed, starts the runtime, and turns failures into exit codes.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -16,7 +16,8 @@ use ka_daemon::run;
 fn main() -> ExitCode {
     let started = Instant::now();
     dispatch(Cli::parse().into_command(), started).unwrap_or_else(|error| {
-        eprintln!("ka-daemon: {}", told(&error));
+        // Standard error may be a terminal that is gone: there is nobody left to tell then.
+        drop(writeln!(io::stderr(), "ka-daemon: {}", told(&error)));
         ExitCode::FAILURE
     })
 }

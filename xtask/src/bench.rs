@@ -9,7 +9,7 @@ use crate::{build, ebpf, paths, sh};
 
 #[derive(clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Only these parts: kernel, apply, loss, daemon, start
+    /// Only these parts: kernel, apply, loss, daemon, inventory, start
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> anyhow::Result<ExitCode> {
         command.arg("--only").arg(args.only.join(","));
     }
     command.env_remove("LD_LIBRARY_PATH");
-    sh::say("measuring: about three minutes; keep the machine quiet meanwhile");
+    sh::say("measuring: about five minutes; keep the machine quiet meanwhile");
     let status = command.status().with_context(|| format!("cannot start {}", program.display()))?;
     if !status.success() {
         bail!("the benchmarks ended with {status}");

@@ -154,6 +154,7 @@ fn options() -> Options {
         idle_floor: Duration::from_secs(10),
         rtt_exact: false,
         bpf_stats: true,
+        iterators: false,
     }
 }
 

@@ -2,11 +2,13 @@
 //! a figure. `cargo xtask bench` builds everything and runs it as root.
 //!
 //! Each part stands in a module of its own: [`kernel`] times the programs, [`apply`] the table,
-//! [`loss`] floods the ring buffer, [`daemon`] watches the real process under load.
+//! [`loss`] floods the ring buffer, [`daemon`] watches the real process under load, [`inventory`] reads
+//! sockets beside `ss`.
 
 mod apply;
 mod daemon;
 mod empty;
+mod inventory;
 mod kernel;
 mod loss;
 mod reading;
@@ -53,6 +55,8 @@ enum Part {
     Loss,
     /// The daemon with 100,000 sockets: CPU, memory, /metrics
     Daemon,
+    /// Reading 100,000 sockets, beside ss
+    Inventory,
     /// Start to ready
     Start,
 }
@@ -72,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             Part::Apply => apply::measure(),
             Part::Loss => loss::measure(&args.object),
             Part::Daemon => daemon::load(&args.daemon),
+            Part::Inventory => inventory::measure(),
             Part::Start => daemon::start(&args.daemon),
         };
         match measured {

@@ -89,6 +89,13 @@ impl Connections {
     }
 }
 
+impl Connections {
+    /// A process in their network namespace.
+    pub(super) fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.workers.first().context("there is no worker")?.id())
+    }
+}
+
 impl Drop for Connections {
     fn drop(&mut self) {
         for worker in &mut self.workers {

@@ -65,7 +65,7 @@ impl Cli {
     /// What is to be done: `run` where nothing else was asked for.
     #[must_use]
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Run(self.run))
+        self.command.unwrap_or(Command::Run(Box::new(self.run)))
     }
 }
 
@@ -74,7 +74,7 @@ impl Cli {
 pub enum Command {
     /// Attach to the kernel and serve metrics until SIGTERM or SIGINT (the default).
     #[command(after_help = AFTER_HELP)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show every TCP connection: keepalive settings and who chose them, timer, owner.
     #[command(after_help = show::SOCKETS_HELP)]
     Sockets(Box<SocketsArgs>),
@@ -151,7 +151,7 @@ pub struct RunArgs {
         value_parser = values::owner_labels
     )]
     owner_labels: OwnerLabels,
-    /// How all sockets are read: by BPF iterators, else by sock_diag and /proc, which know no settings.
+    /// How all sockets are read: by BPF iterators, else by netlink and /proc, which know no settings.
     #[arg(long, env = "KA_INVENTORY", value_name = "HOW", value_enum, default_value_t = InventoryArg::Auto)]
     inventory: InventoryArg,
     /// How often all sockets are read; stretched to 300 times what a reading takes.

@@ -22,9 +22,9 @@ pub(super) const NARROW: [Column; 7] = [
     column("REMOTE", Fit::CutMiddle(21)),
     column("STATE", Fit::LeaveOut(2)),
     column("KEEPALIVE", Fit::Whole),
-    column("TIMER", Fit::Whole),
+    column("TIMER", Fit::CutEndLast(12)),
     Column { title: "RTT", right: true, fit: Fit::LeaveOut(1) },
-    column("OWNER", Fit::CutEnd(12)),
+    column("OWNER", Fit::CutEnd(16)),
 ];
 
 /// Those of `--wide`; only the last one is cut.
@@ -56,10 +56,10 @@ pub(super) const TOP: [Column; 7] = [
     column("LOCAL", Fit::CutMiddleOrLeaveOut(21, 2)),
     column("REMOTE", Fit::CutMiddle(14)),
     column("KEEPALIVE", Fit::LeaveOut(3)),
-    column("TIMER", Fit::Whole),
+    column("TIMER", Fit::CutEndLast(12)),
     Column { title: "DROP IN", right: true, fit: Fit::Whole },
     Column { title: "RTT", right: true, fit: Fit::LeaveOut(1) },
-    column("OWNER", Fit::CutEnd(10)),
+    column("OWNER", Fit::CutEnd(16)),
 ];
 
 /// The cells of [`TOP`].

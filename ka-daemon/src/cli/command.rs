@@ -20,11 +20,11 @@ pub enum Failure {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The kernel could not be read.
-    #[error("cannot read this kernel's sockets: {source}; {hint}")]
+    #[error("cannot read this kernel's sockets: {source}{hint}")]
     Read {
         /// Why.
         source: ReadError,
-        /// What to do.
+        /// What to do, with the semicolon before it; empty: the cause says all.
         hint: &'static str,
     },
     /// The runtime of the HTTP client cannot be had.
@@ -70,6 +70,8 @@ pub struct Console {
     pub color: bool,
     /// Whether standard error is told what was done.
     pub narrate: bool,
+    /// Whether this is root, who may read the kernel.
+    pub root: bool,
 }
 
 impl Console {
@@ -91,6 +93,7 @@ impl Console {
                 ColorChoice::Auto => stdout.is_terminal() && !no_color && !dumb,
             },
             narrate: look.verbose || io::stderr().is_terminal(),
+            root: rustix::process::geteuid().is_root(),
         }
     }
 }

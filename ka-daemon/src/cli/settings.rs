@@ -24,9 +24,9 @@ pub enum Rtt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// By BPF iterators, else by sock_diag and /proc.
+    /// By BPF iterators, else by `sock_diag` and /proc.
     Auto,
-    /// By sock_diag and /proc.
+    /// By `sock_diag` and /proc.
     SockDiag,
 }
 

@@ -15,9 +15,6 @@ use super::table::Table;
 use crate::view::words::count;
 use crate::view::{Filter, SocketView};
 
-const STANDALONE_HINT: &str = "this needs root";
-const NO_DAEMON_HINT: &str = "this needs root; or start a daemon to ask: `ka-daemon run`";
-
 /// Shows what was asked for. `read` reads the kernel itself, once, and returns what matches; `err` is
 /// where people are told what was done.
 ///
@@ -47,7 +44,7 @@ fn show(
     let source = if let Some(source) = asked {
         source
     } else {
-        let hint = if args.standalone { STANDALONE_HINT } else { NO_DAEMON_HINT };
+        let hint = if console.root { "" } else { "; this needs root, or a daemon to ask (`ka-daemon run`)" };
         for socket in read(&filter).map_err(|source| Failure::Read { source, hint })? {
             sink.take(socket, None)?;
         }
@@ -266,8 +263,11 @@ LOCAL       REMOTE      STATE        KEEPALIVE  TIMER  RTT  OWNER
         let error = run(&args, read, Console::default(), &mut Vec::new(), &mut Vec::new()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cannot read this kernel's sockets: permission denied; this needs root"
+            "cannot read this kernel's sockets: permission denied; this needs root, or a daemon to ask (`ka-daemon run`)"
         );
+        let root = Console { root: true, ..Console::default() };
+        let error = run(&args, read, root, &mut Vec::new(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read this kernel's sockets: permission denied");
     }
 
     #[test]

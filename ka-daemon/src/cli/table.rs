@@ -19,6 +19,8 @@ pub(super) enum Fit {
     CutEnd(usize),
     /// Cut it, down to that width: the middle, as an address tells by its beginning and its port.
     CutMiddle(usize),
+    /// Cut the end of it, down to that width, when nothing more can be left out.
+    CutEndLast(usize),
     /// Leave it out; the lowest number first.
     LeaveOut(u8),
     /// Both: cut the middle first, down to that width, then leave it out.
@@ -26,19 +28,25 @@ pub(super) enum Fit {
 }
 
 impl Fit {
-    const fn least(self, natural: usize) -> usize {
+    /// How narrow it may become before anything is left out.
+    fn least(self, natural: usize) -> usize {
         match self {
             Self::CutEnd(least) | Self::CutMiddle(least) | Self::CutMiddleOrLeaveOut(least, _) => {
-                if natural < least { natural } else { least }
+                natural.min(least)
             }
-            Self::Whole | Self::LeaveOut(_) => natural,
+            Self::Whole | Self::CutEndLast(_) | Self::LeaveOut(_) => natural,
         }
+    }
+
+    /// How narrow it may become at last.
+    fn least_of_all(self, natural: usize) -> usize {
+        if let Self::CutEndLast(least) = self { natural.min(least) } else { self.least(natural) }
     }
 
     const fn leave_out(self) -> Option<u8> {
         match self {
             Self::LeaveOut(order) | Self::CutMiddleOrLeaveOut(_, order) => Some(order),
-            Self::Whole | Self::CutEnd(_) | Self::CutMiddle(_) => None,
+            Self::Whole | Self::CutEnd(_) | Self::CutEndLast(_) | Self::CutMiddle(_) => None,
         }
     }
 }
@@ -186,7 +194,7 @@ impl<'a> Fitted<'a> {
 }
 
 /// Which columns are shown, and how wide: first the rightmost columns are cut, then columns are left
-/// out one by one. A terminal that is narrower still wraps.
+/// out one by one, then the last ones are cut. A terminal that is narrower still wraps.
 fn fit(columns: &[Column], natural: &[usize], width: usize) -> Vec<(usize, usize)> {
     let mut orders: Vec<u8> = columns.iter().filter_map(|column| column.fit.leave_out()).collect();
     orders.sort_unstable();
@@ -201,10 +209,12 @@ fn fit(columns: &[Column], natural: &[usize], width: usize) -> Vec<(usize, usize
         }
     }
     let mut excess = total(shown.iter().map(|&(_, width)| width)).saturating_sub(width);
-    for (column, width) in shown.iter_mut().rev() {
-        let cut = excess.min(*width - columns[*column].fit.least(*width));
-        *width -= cut;
-        excess -= cut;
+    for least in [Fit::least, Fit::least_of_all] {
+        for (column, width) in shown.iter_mut().rev() {
+            let cut = excess.min(*width - least(columns[*column].fit, *width));
+            *width -= cut;
+            excess -= cut;
+        }
     }
     shown
 }
@@ -223,7 +233,7 @@ fn cut(text: Cow<'_, str>, width: usize, fit: Fit) -> Cow<'_, str> {
     let tail = match fit {
         // The port and the brackets before it, and a bit of the address.
         Fit::CutMiddle(_) | Fit::CutMiddleOrLeaveOut(..) => room * 3 / 5,
-        Fit::Whole | Fit::CutEnd(_) | Fit::LeaveOut(_) => 0,
+        Fit::Whole | Fit::CutEnd(_) | Fit::CutEndLast(_) | Fit::LeaveOut(_) => 0,
     };
     let head = prefix(&text, room - tail);
     Cow::from(format!("{head}{ELLIPSIS}{}", suffix(&text, tail)))
@@ -328,6 +338,29 @@ END             STATE   OWNER
             let (text, left_out) = written(Some(width));
             assert_eq!(left_out, ["RTT", "STATE"], "{width}");
             assert!(text.contains("[20…]:443") || text.contains("[200…]:443"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_tells_most_is_cut_last_of_all() {
+        let columns = [
+            Column { title: "TIMER", right: false, fit: Fit::CutEndLast(9) },
+            Column { title: "RTT", right: false, fit: Fit::LeaveOut(1) },
+            Column { title: "OWNER", right: false, fit: Fit::CutEnd(4) },
+        ];
+        let rows = vec![["probe in 12 s", "45 µs", "server"].map(Cell::plain).to_vec()];
+        let table = Table { columns: &columns, rows };
+        for (width, expected) in [
+            (28, "probe in 12 s  45 µs  server"),
+            (26, "probe in 12 s  45 µs  ser…"),
+            (25, "probe in 12 s  server"),
+            (19, "probe in 12 s  ser…"),
+            (18, "probe in 12…  ser…"),
+            (0, "probe in…  ser…"),
+        ] {
+            let mut out = Vec::new();
+            table.fitted(Some(width)).write(false, false, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"), "{width}");
         }
     }
 

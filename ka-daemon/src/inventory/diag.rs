@@ -1,4 +1,4 @@
-//! The sockets of the calling thread's network namespace by sock_diag, where the kernel has no iterator of
+//! The sockets of the calling thread's network namespace by `sock_diag`, where the kernel has no iterator of
 //! them: what `ss` sees. Whether keepalive is on, and its settings, are not among it.
 //!
 //! The request is made by a library. The answer is read here: the library leaves out when `TIME_WAIT`
@@ -56,7 +56,7 @@ const INFO_LAST_ACKED: usize = 56;
 /// A datagram of a dump.
 const BUFFER: usize = 64 * 1024;
 
-/// Tells every socket, with what sock_diag knows of it.
+/// Tells every socket, with what `sock_diag` knows of it.
 ///
 /// # Errors
 /// The kernel refuses or breaks off.

@@ -44,7 +44,11 @@ fn process(
         let (inode, netns) = match file.target {
             FDTarget::Socket(inode) => (inode, UNKNOWN_NETNS),
             FDTarget::Net(inode) => (inode, 0),
-            _ => continue,
+            FDTarget::Path(_)
+            | FDTarget::Pipe(_)
+            | FDTarget::AnonInode(_)
+            | FDTarget::MemFD(_)
+            | FDTarget::Other(..) => continue,
         };
         let (pid, fd) = (u32::try_from(stat.pid).ok()?, u32::try_from(file.fd).ok()?);
         if each(&FileRow { inode, start_ns, comm, pid, fd, netns, reserved: 0 }).is_break() {

@@ -174,7 +174,8 @@ impl Worker {
         }
         match Reader::counts(&self.places) {
             Ok(counts) => {
-                self.table.kernel_counts(counts);
+                // Where the owner has ended, the next sweep ends this thread too.
+                self.table.kernel_counts(counts).unwrap_or_default();
             }
             Err(error) => tracing::debug!("the kernel's counts cannot be read: {error}"),
         }

@@ -29,7 +29,8 @@ impl PodSource {
     #[must_use]
     pub fn status(&self) -> Option<serde_json::Value> {
         let status = self.watch.as_ref()?.status();
-        Some(serde_json::to_value(status).expect("a status has a JSON form"))
+        // An error would be shown in its place; a status has a JSON form.
+        Some(serde_json::to_value(status).unwrap_or_else(|error| error.to_string().into()))
     }
 }
 

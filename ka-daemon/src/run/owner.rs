@@ -107,6 +107,7 @@ impl Table {
     }
 
     /// What the kernel has counted by now.
+    #[must_use]
     pub fn kernel_counts(&self, counts: Vec<(u32, KernelCounts)>) -> Option<()> {
         self.tell(Ask::KernelCounts(counts))
     }

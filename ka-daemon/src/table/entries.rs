@@ -192,11 +192,16 @@ impl Entries {
         (entry.first_seen_ns == first_seen_ns).then_some(entry)
     }
 
-    /// Removes what neither this sweep nor the one before it found, and of which no record told meanwhile.
-    pub(super) fn remove_unswept(&mut self, mut gone: impl FnMut(&mut Entry)) {
+    /// Removes what neither this sweep nor the one before it found, and of which no record told meanwhile, in
+    /// the namespaces that were read.
+    pub(super) fn remove_unswept(
+        &mut self,
+        is_read: impl Fn(NetnsSlot) -> bool,
+        mut gone: impl FnMut(&mut Entry),
+    ) {
         let (now, before) = (self.sweep, self.sweep.wrapping_sub(1));
         self.table.retain(|entry| {
-            let stays = entry.sweep == now || entry.sweep == before;
+            let stays = entry.sweep == now || entry.sweep == before || !is_read(entry.netns);
             if !stays {
                 gone(entry);
             }

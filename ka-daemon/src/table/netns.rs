@@ -13,6 +13,13 @@ pub(super) const MAX_NETNS: usize = 4096;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NetnsSlot(u16);
 
+impl NetnsSlot {
+    /// As a place in a list.
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
 /// Counters by namespace.
 #[derive(Debug)]
 pub(super) struct NetnsTable {
@@ -49,15 +56,15 @@ impl NetnsTable {
             Some(slot) => *slot,
             None => self.enter(netns),
         };
-        self.places[usize::from(slot.0)].sweep = sweep;
+        self.places[slot.index()].sweep = sweep;
         slot
     }
 
     fn enter(&mut self, netns: u32) -> NetnsSlot {
         let fresh = NetnsTotals { netns, ..NetnsTotals::default() };
         let slot = if let Some(slot) = self.free.pop() {
-            self.totals[usize::from(slot.0)] = fresh;
-            self.places[usize::from(slot.0)] = Place::default();
+            self.totals[slot.index()] = fresh;
+            self.places[slot.index()] = Place::default();
             slot
         } else {
             if self.totals.len() > MAX_NETNS {
@@ -75,17 +82,17 @@ impl NetnsTable {
     }
 
     pub(super) fn at(&mut self, slot: NetnsSlot) -> &mut NetnsTotals {
-        &mut self.totals[usize::from(slot.0)]
+        &mut self.totals[slot.index()]
     }
 
     /// A socket of this namespace came into the table.
     pub(super) fn gain(&mut self, slot: NetnsSlot) {
-        self.places[usize::from(slot.0)].sockets += 1;
+        self.places[slot.index()].sockets += 1;
     }
 
     /// A socket of this namespace left it.
     pub(super) fn lose(&mut self, slot: NetnsSlot) {
-        let place = &mut self.places[usize::from(slot.0)];
+        let place = &mut self.places[slot.index()];
         place.sockets = place.sockets.saturating_sub(1);
     }
 
@@ -107,6 +114,15 @@ impl NetnsTable {
         totals.kernel = Some(counts);
     }
 
+    /// The places of namespaces, by their index, that are among these.
+    pub(super) fn among(&self, found: &[Netns]) -> Vec<bool> {
+        let mut among = vec![false; self.totals.len()];
+        for slot in found.iter().filter_map(|netns| self.slots.get(&netns.netns)) {
+            among[slot.index()] = true;
+        }
+        among
+    }
+
     /// Takes what a sweep found, and forgets namespaces that it did not find: those that no socket of the
     /// table is in, and of which nothing was heard since it began. `skipped`: some could not be read, so
     /// that it does not tell which are gone.
@@ -126,10 +142,10 @@ impl NetnsTable {
         let found: FxHashSet<u32> = found.iter().map(|netns| netns.netns).collect();
         let Self { slots, totals, places, free } = self;
         slots.retain(|netns, slot| {
-            let place = places[usize::from(slot.0)];
+            let place = places[slot.index()];
             let stays = found.contains(netns) || place.sockets > 0 || place.sweep >= sweep;
             if !stays {
-                totals[usize::from(slot.0)] = NetnsTotals::default();
+                totals[slot.index()] = NetnsTotals::default();
                 free.push(*slot);
             }
             stays

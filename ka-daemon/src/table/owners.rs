@@ -161,18 +161,15 @@ impl Owners {
 
     fn enter(&mut self, key: &OwnerKey, totals: &mut Vec<OwnerTotals>) -> OwnerId {
         let fresh = OwnerTotals { owner: key.clone(), shown: true, ..OwnerTotals::default() };
-        let id = match self.free.pop() {
-            Some(id) => {
-                totals[id.index()] = fresh;
-                self.places[id.index()] = Place::default();
-                id
-            }
-            None => {
-                let id = OwnerId(u32::try_from(totals.len()).expect("no more than were asked for"));
-                totals.push(fresh);
-                self.places.push(Place::default());
-                id
-            }
+        let id = if let Some(id) = self.free.pop() {
+            totals[id.index()] = fresh;
+            self.places[id.index()] = Place::default();
+            id
+        } else {
+            let id = OwnerId(u32::try_from(totals.len()).expect("no more than were asked for"));
+            totals.push(fresh);
+            self.places.push(Place::default());
+            id
         };
         self.index.insert(key.clone(), id);
         id

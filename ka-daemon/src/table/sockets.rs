@@ -133,12 +133,12 @@ impl SocketTable {
     /// Forgets owners that are gone, too.
     pub fn expire(&mut self, now_ns: u64, budget: usize) {
         let Self { entries, netns, owners, counts, .. } = self;
-        let now_s = seconds(now_ns);
+        let second = seconds(now_ns);
         entries.expire(now_ns, budget, |entry| {
             counts.oddities.expired += 1;
-            forget(entry, netns, owners, counts, now_s);
+            forget(entry, netns, owners, counts, second);
         });
-        owners.expire(&mut counts.owners, now_s);
+        owners.expire(&mut counts.owners, second);
     }
 
     fn sent(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
@@ -264,10 +264,10 @@ impl SocketTable {
     /// place it is counted all the same.
     fn place<'a>(&'a mut self, record: &Record, whose: &mut dyn Whose) -> Placed<'a> {
         let Self { entries, netns, owners, counts, clock, sweep, .. } = self;
-        let now_s = seconds(record.time_ns);
+        let second = seconds(record.time_ns);
         let mut owner_of = |counts: &mut Snapshot, alive| {
             let owner = whose.owner(record.into(), alive);
-            owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, now_s)
+            owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, second)
         };
         let found = entries.enter(record, *clock, || {
             let slot = netns.find(record.netns, *sweep);
@@ -285,12 +285,12 @@ impl SocketTable {
         } else if !entry.is_pending() && entry.gets_owner(record.inode) {
             // Accepted after its first record.
             let before = std::mem::replace(&mut entry.owner, owner_of(counts, true));
-            owners.lose(before, now_s);
+            owners.lose(before, second);
             owners.gain(entry.owner);
         }
         if let Some(mut older) = found.replaced {
             counts.oddities.replaced += 1;
-            forget(&mut older, netns, owners, counts, now_s);
+            forget(&mut older, netns, owners, counts, second);
         }
         let (owner, slot) = (entry.owner, entry.netns);
         Placed { entry: Some(entry), owner, slot, netns, counts }
@@ -362,10 +362,10 @@ pub(super) fn forget(
     netns: &mut NetnsTable,
     owners: &mut Owners,
     counts: &mut Snapshot,
-    now_s: u32,
+    second: u32,
 ) {
     counts.abandon(entry);
-    owners.lose(entry.owner, now_s);
+    owners.lose(entry.owner, second);
     netns.lose(entry.netns);
 }
 

@@ -33,15 +33,15 @@ impl SocketTable {
     pub fn sweep_found(&mut self, found: &Found, whose: &mut dyn Whose, now_ns: u64) {
         let Found { netns: namespace, row, .. } = found;
         let Self { entries, owners, netns, counts, sweep, clock, .. } = self;
-        let now_s = seconds(now_ns);
+        let second = seconds(now_ns);
         let mut owner_of = |totals: &mut _, overflow: &mut _| {
-            owners.find(&whose.owner(row.into(), false), totals, overflow, now_s)
+            owners.find(&whose.owner(row.into(), false), totals, overflow, second)
         };
         if let Some(entry) = entries.swept(row.sock, row.first_seen_ns) {
             let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
             // A pending probe is settled with whoever it was sent for.
             if owner != entry.owner && !entry.is_pending() && row.inode != 0 {
-                owners.lose(entry.owner, now_s);
+                owners.lose(entry.owner, second);
                 entry.owner = owner;
                 owners.gain(owner);
             }
@@ -60,24 +60,25 @@ impl SocketTable {
         }
         if let Some(mut older) = found.replaced {
             counts.oddities.replaced += 1;
-            forget(&mut older, netns, owners, counts, now_s);
+            forget(&mut older, netns, owners, counts, second);
         }
     }
 
-    /// A sweep ended. What two of them in a row did not find is gone, unless one could not read all
-    /// namespaces.
+    /// A sweep ended. What two of them in a row did not find in its namespace is gone. A namespace that could
+    /// not be read tells nothing.
     pub fn sweep_ends(&mut self, sweep: Arc<Sweep>, now_ns: u64) {
         let Self { entries, owners, netns, counts, .. } = self;
-        let now_s = seconds(now_ns);
-        let whole = sweep.skipped == 0;
-        if whole {
-            entries.remove_unswept(|entry| {
+        let second = seconds(now_ns);
+        let read = netns.among(&sweep.namespaces);
+        entries.remove_unswept(
+            |slot| read[slot.index()],
+            |entry| {
                 counts.oddities.not_found += 1;
-                forget(entry, netns, owners, counts, now_s);
-            });
-        }
-        netns.swept(&sweep.namespaces, !whole, sweep.number);
-        owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, now_s);
+                forget(entry, netns, owners, counts, second);
+            },
+        );
+        netns.swept(&sweep.namespaces, sweep.skipped > 0, sweep.number);
+        owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, second);
         counts.sweep = Some(sweep);
     }
 
@@ -122,9 +123,10 @@ fn as_record(found: &Found, now_ns: u64) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::read::Netns;
     use crate::owner::{Held, Owner};
-    use crate::table::Outcome;
     use crate::table::testing::{HZ, SECOND_NS, record, table};
+    use crate::table::{Outcome, OwnerTotals};
     use std::collections::HashMap;
 
     struct ByInode(HashMap<u64, &'static str>);
@@ -146,9 +148,10 @@ mod tests {
         for row in rows {
             table.sweep_found(row, whose, number * 15 * SECOND_NS);
         }
-        let ended = Sweep { number, ..Sweep::default() };
+        let read = Netns { netns: 42, sysctls: None, counts: None };
+        let ended = Sweep { number, namespaces: vec![read], ..Sweep::default() };
         table.sweep_ends(Arc::new(ended), number * 15 * SECOND_NS);
-        assert!(table.snapshot().owners.iter().all(|totals| totals.conserved()));
+        assert!(table.snapshot().owners.iter().all(OwnerTotals::conserved));
     }
 
     fn sent(table: &SocketTable, comm: &str) -> Vec<(u64, u64)> {
@@ -219,12 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_that_could_not_read_all_removes_nothing() {
+    fn a_namespace_that_was_not_read_keeps_its_sockets() {
         let mut table = table(10);
         table.apply(&record(Kind::ProbeSent));
         for number in 1..9 {
             table.sweep_begins(number);
-            let sweep = Sweep { number, skipped: 1, ..Sweep::default() };
+            let other = Netns { netns: 43, sysctls: None, counts: None };
+            let sweep = Sweep { number, namespaces: vec![other], ..Sweep::default() };
             table.sweep_ends(Arc::new(sweep), 0);
         }
         assert_eq!(table.len(), 1);

@@ -8,6 +8,8 @@ pub mod explain;
 #[cfg(test)]
 mod explain_tests;
 pub mod filter;
+#[cfg(test)]
+mod filter_tests;
 pub mod page;
 pub mod parameter;
 pub mod socket;

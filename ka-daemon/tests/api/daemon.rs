@@ -158,7 +158,11 @@ impl Scripted {
                     }
                 }
                 Step::Endless(socket) => {
-                    while each(SocketView::clone(&socket)).is_continue() {}
+                    // Ends at last, so that a reading that nobody ends fails a test and does not hang it.
+                    let begun = Instant::now();
+                    while each(SocketView::clone(&socket)).is_continue() {
+                        assert!(begun.elapsed() < 2 * crate::http::PATIENCE, "nobody ended the reading");
+                    }
                     return Ok(());
                 }
                 Step::Fail(reason) => return Err(SourceError::new(reason)),

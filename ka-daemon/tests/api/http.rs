@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Everything here is quick; what is not hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -94,7 +94,11 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
 
 /// A connection that was asked for a path and from which nothing was read yet.
 pub(crate) async fn ask(address: SocketAddr, path: &str, headers: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    // The kernel must not take in for a client that reads nothing what is meant to wait, as it would with
+    // a buffer of its own choice: up to 32 MiB.
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost{headers}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
@@ -58,6 +59,10 @@ impl Session {
     fn start(address: &str) -> Self {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).unwrap();
+        for side in [&pty.master, &pty.slave] {
+            // The programs of other tests must not keep it open.
+            fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let before = tcgetattr(&pty.slave).unwrap();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = ka(&["top", "--daemon", address]);
@@ -97,6 +102,30 @@ impl Session {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// The terminal goes away without a signal; returns the exit code.
+    fn abandoned(mut self) -> Option<i32> {
+        let nobody = || File::options().read(true).write(true).open("/dev/null").unwrap();
+        // Its other side is closed when the last handle is: the reading thread's ends with the channel.
+        self.keyboard = nobody();
+        self.terminal = nobody().into();
+        self.shown = mpsc::channel().1;
+        self.child.wait().unwrap().code()
+    }
+
+    /// The terminal takes nothing any more; a signal ends it all the same. Returns the exit code.
+    fn stuck(mut self) -> Option<i32> {
+        self.shown = mpsc::channel().1;
+        for _ in 0..30 {
+            // Each of these draws a box, or what was below it, that nobody reads.
+            self.types(&"?".repeat(100));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.signal(Signal::SIGTERM);
+        let code = self.child.wait().unwrap().code();
+        assert_eq!(tcgetattr(&self.terminal).unwrap(), self.before);
+        code
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
@@ -114,6 +143,14 @@ impl Session {
             (false, false, String::new())
         );
         assert_eq!(tcgetattr(&self.terminal).unwrap(), self.before);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // One that ended is known to have: nothing else is hit.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -150,6 +187,22 @@ fn signals_leave_the_terminal_as_it_was() {
         session.signal(signal);
         session.ended();
     }
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_it() {
+    let fake = daemon();
+    let mut session = Session::start(&fake.address);
+    session.wait_for("server[1234]");
+    assert_eq!(session.stuck(), Some(1));
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_it_with_an_error() {
+    let fake = daemon();
+    let mut session = Session::start(&fake.address);
+    session.wait_for("server[1234]");
+    assert_eq!(session.abandoned(), Some(1));
 }
 
 #[test]

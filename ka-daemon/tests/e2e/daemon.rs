@@ -168,6 +168,20 @@ impl Daemon {
         Ok((Duration::from_secs_f64(get("process_cpu_seconds_total")?), rss as u64))
     }
 
+    /// Stops it in its tracks, or lets it go on.
+    pub(crate) fn pause(&self, paused: bool) -> Result<()> {
+        use nix::sys::signal::Signal;
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
+        let signal = if paused { Signal::SIGSTOP } else { Signal::SIGCONT };
+        nix::sys::signal::kill(pid, signal).with_context(|| signal.to_string())
+    }
+
+    /// One of the status's oddities.
+    pub(crate) fn oddity(&self, name: &str) -> Result<u64> {
+        let status = self.status()?;
+        status["oddities"][name].as_u64().with_context(|| format!("no oddity {name}"))
+    }
+
     /// Ids of the BPF programs it holds, from its descriptors.
     fn programs(&self) -> Result<BTreeSet<u32>> {
         let mut ids = BTreeSet::new();

@@ -32,7 +32,7 @@ fn parse(line: &str) -> Result<(Ends, Line)> {
     let inode = value("ino:").map_or(Ok(0), str::parse).context("inode")?;
     let state = match *state {
         "ESTAB" => "ESTABLISHED".to_owned(),
-        other => other.replace('-', "_"),
+        other => other.replace("WAIT-", "WAIT").replace('-', "_"),
     };
     Ok(((end(local), end(peer)), Line { state, timer, inode }))
 }

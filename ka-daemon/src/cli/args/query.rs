@@ -46,7 +46,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "on|off", value_parser = parameter::on_off)]
     keepalive: Option<bool>,
     /// That an idle limit on the way would cut when nobody uses them: established, and keepalive is off
-    /// or comes no sooner than this.
+    /// or its first probe comes no sooner than this (350s, if you name none).
     #[arg(
         long,
         value_name = "LIMIT",
@@ -92,8 +92,12 @@ impl FilterArgs {
 /// Which daemon to ask.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DaemonArgs {
-    /// The daemon to ask: `http://HOST:PORT`, or `unix:PATH` [default: `http://127.0.0.1:10435`].
-    #[arg(long, env = "KA_DAEMON", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "KA_DAEMON",
+        value_name = "ADDRESS",
+        help = "The daemon to ask: http://HOST:PORT, or unix:PATH [default: http://127.0.0.1:10435]"
+    )]
     daemon: Option<Endpoint>,
 }
 

@@ -159,8 +159,14 @@ impl DropsArgs {
 /// How output looks.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct LookArgs {
-    /// Colours; `auto`: on a terminal, unless `NO_COLOR` is set.
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    /// When output has colours.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t = ColorChoice::Auto,
+        help = "Colours; auto: on a terminal, unless NO_COLOR is set"
+    )]
     pub color: ColorChoice,
     /// Say on standard error what was asked, also where that is no terminal.
     #[arg(short, long)]

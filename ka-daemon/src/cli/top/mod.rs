@@ -16,18 +16,21 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event;
+use ratatui::crossterm::terminal::disable_raw_mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::show::TopArgs;
 use super::client::Client;
-use super::command::{Failure, block_on};
+use super::command::Failure;
 use keys::Action;
 use state::{Query, State};
 
 /// How often what is left of timers is drawn again.
 const FRAME: Duration = Duration::from_millis(250);
+/// How long a signal waits for the screen to be left.
+const GRACE: Duration = Duration::from_secs(1);
 /// How soon the thread that reads keys notices that nobody wants them any more.
 const KEY_POLL: Duration = Duration::from_millis(100);
 
@@ -41,21 +44,38 @@ pub fn run(args: &TopArgs) -> Result<(), Failure> {
     }
     let client = Client::new(args.daemon.endpoint().0);
     let state = State::new(client.endpoint().to_string(), args.filter.filter(), TimeZone::system());
-    block_on(async {
+    // Keys and the screen on this thread, all else on another: a terminal that takes nothing (a connection
+    // that hangs) holds up this one.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    let result = runtime.block_on(async {
         // Before the terminal is changed: from then on each of them must find us.
         let signals = Signals::new().map_err(Failure::Terminal)?;
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(signals.end(stop));
         // Sets a panic hook that restores the terminal before it tells of the panic.
         let mut terminal = ratatui::try_init().map_err(Failure::Terminal)?;
-        let result = watch(client, state, signals, &mut terminal).await;
-        let restored = ratatui::try_restore();
+        let result = watch(client, state, stopped, &mut terminal).await;
+        let cursor = terminal.show_cursor();
+        if cursor.is_err() {
+            // The terminal is gone, and its destructor would panic for want of anybody to tell.
+            std::mem::forget(terminal);
+        }
+        let restored = cursor.and(ratatui::try_restore());
         result.and(restored).map_err(Failure::Terminal)
-    })
+    });
+    // A name that takes long to be looked up must not keep the command.
+    runtime.shutdown_background();
+    result
 }
 
 async fn watch(
     client: Client,
     mut state: State,
-    mut signals: Signals,
+    mut stopped: oneshot::Receiver<()>,
     terminal: &mut DefaultTerminal,
 ) -> io::Result<()> {
     let started = Instant::now();
@@ -88,7 +108,8 @@ async fn watch(
                 Some(Err(error)) => return Err(error),
                 None => return Err(io::Error::other("the terminal gives no keys any more")),
             },
-            () = signals.recv() => return Ok(()),
+            // Its other end is dropped.
+            _ = &mut stopped => return Ok(()),
         }
     }
 }
@@ -122,13 +143,19 @@ impl Signals {
         Ok(Self([terminate?, interrupt?, hangup?]))
     }
 
-    async fn recv(&mut self) {
+    /// Drops `stop` upon one of them, and ends the process if that is not enough.
+    async fn end(mut self, stop: oneshot::Sender<()>) {
         let [terminate, interrupt, hangup] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
             _ = hangup.recv() => {}
         }
+        drop(stop);
+        tokio::time::sleep(GRACE).await;
+        // The terminal takes no text; its settings can be put back nevertheless.
+        drop(disable_raw_mode());
+        std::process::exit(1);
     }
 }
 

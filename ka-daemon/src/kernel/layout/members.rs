@@ -38,7 +38,7 @@ pub struct WantedEnumerator {
 
 const IPV6: Option<&str> = Some("addresses of IPv6 connections");
 const CGROUP: Option<&str> = Some("owners by control group");
-/// What the inventory cannot do without; it then asks sock_diag.
+/// What the inventory cannot do without; it then asks `sock_diag`.
 pub const ITERATORS: &str = "the inventory by BPF iterators";
 const ITER: Option<&str> = Some(ITERATORS);
 

@@ -36,7 +36,7 @@ fn beside_ss(case: &Case<'_>) -> Result<Expect> {
     case.net.sysctl(Side::A, "ipv4/tcp_keepalive_probes", "3")?;
     let third = Net::new()?;
     let mut told = BTreeMap::new();
-    for place in 0..48 {
+    for place in 0..60 {
         let family = [Family::V4, Family::V6, Family::Mapped][place % 3];
         let pair = case.connect(family)?;
         settings(&pair.a, place)?;
@@ -154,8 +154,10 @@ fn one(socket: &Value, before: &Line, after: &Line) -> Result<()> {
     };
     ensure!(kind == Some(expected), "expected a timer {expected}");
     let left = socket["timer"]["expires_seconds"].as_f64().context("expires_seconds")?;
+    // One that fired in between began anew: it is as before that, or as after it.
+    let (from, to) = (left >= least - TIMER, left <= most + precision + TIMER);
     ensure!(
-        left >= least - TIMER && left <= most + precision + TIMER,
+        if least > most { from || to } else { from && to },
         "expected it to fire in {least} to {most} s (printed to {precision} s)"
     );
     Ok(())
@@ -255,7 +257,7 @@ fn shared(case: &Case<'_>) -> Result<Expect> {
 /// Records are lost in a tiny ring buffer while the daemon stands still: what sweeps find puts the table
 /// right, and every probe is accounted for.
 fn after_loss(case: &Case<'_>) -> Result<Expect> {
-    const SOCKETS: usize = 40;
+    const SOCKETS: usize = 30;
     let more = ["--ring-buffer-size", "4096", "--inventory-interval", "1s"];
     let daemon = Daemon::start(&case.env.program, &case.env.hooks, &more)?;
     let mut pairs = Vec::new();
@@ -277,38 +279,41 @@ fn after_loss(case: &Case<'_>) -> Result<Expect> {
         case.abort(pair.a)?;
     }
     daemon.pause(false)?;
-    let page = daemon.metrics()?;
-    let lost = sum(&page, "ka_records_lost_total", &["reason=\"ring_full\""]);
+    for pair in &pairs {
+        pair.a.keepalive_switch(false)?;
+    }
+    let lost = sum(&daemon.metrics()?, "ka_records_lost_total", &["reason=\"ring_full\""]);
     ensure!(lost > 0, "expected records to be lost");
-    // Other scenarios' sockets are in this daemon's table too; those of this one are counted by its sweeps.
+    // Other scenarios' sockets are in this daemon's table too, and may be found or not as well.
     wait("the closed sockets to leave the table", || Ok(daemon.oddity("not_found")? > 0))?;
-    wait("conservation", || {
+    wait("every probe accounted for, and every record received", || {
         let page = daemon.metrics()?;
         let total = |name: &str| sum(&page, &format!("ka_keepalive_probes_{name}_total"), &[]);
         let settled = total("answered") + total("unanswered") + total("unsettled");
-        let pending = total("sent").checked_sub(settled).context("more settled than sent")?;
-        Ok(pending <= sum(&page, "ka_tracked_sockets", &[]))
+        let by_reset = sum(&page, "ka_resets_received_total", &["phase=\"keepalive\""]);
+        ensure!(settled <= total("sent"), "more settled than sent");
+        let open = total("sent") - settled;
+        let records = |name: &str| sum(&page, &format!("ka_records_{name}_total"), &[]);
+        Ok(open <= sum(&page, "ka_tracked_sockets", &[]) + by_reset
+            && records("emitted") == records("received"))
     })?;
-    let page = daemon.metrics()?;
-    ensure!(
-        sum(&page, "ka_records_emitted_total", &[]) == sum(&page, "ka_records_received_total", &[])
-            || daemon.metrics().is_ok(),
-        "expected emitted = received"
-    );
     daemon.stop()?;
-    Ok(Expect::nothing().any_resets())
+    // The other ends had been idle for longer than the floor.
+    Ok(Expect::drops(&["reset_while_idle/none"; SOCKETS / 2]).any_resets())
 }
 
-/// A namespace with a name and sockets of its own is found, and its series go when it goes.
+/// A namespace that only a descriptor keeps is found, and its series go when it goes. Its number comes again
+/// at once, so that it is told by a setting that no other has.
 fn come_and_go(case: &Case<'_>) -> Result<Expect> {
+    const ODD: &str = "4321";
     let net = Net::new()?;
-    let netns = net.inode(Side::A)?;
-    let label = format!("netns=\"{netns}\"");
+    net.sysctl(Side::A, "ipv4/tcp_keepalive_time", ODD)?;
     let seen = || -> Result<bool> {
         let page = case.env.daemon.metrics()?;
-        Ok(page
-            .keys()
-            .any(|name| name.starts_with("ka_sysctl_tcp_keepalive_time_seconds") && name.contains(&label)))
+        let odd = |(name, value): (&String, &f64)| {
+            name.starts_with("ka_sysctl_tcp_keepalive_time_seconds") && value.to_string() == ODD
+        };
+        Ok(page.iter().any(odd))
     };
     wait("the namespace to be found", seen)?;
     drop(net);
