@@ -15,7 +15,7 @@ use crate::tcp::{Keepalive, Tcp};
 
 pub(super) const SCENARIOS: &[Scenario] = &[on_any("timeouts_that_interrupt_state_changes", timeouts)];
 
-const CONNECTIONS: usize = 100;
+const CONNECTIONS: usize = 120;
 
 /// On each CPU a process changes the state of a socket, as fast as it can, while connections time out. The kernel
 /// does not enter a program that it has interrupted: without a second one, the closes of whole softirqs
@@ -39,7 +39,7 @@ fn timeouts(case: &Case<'_>) -> Result<Expect> {
             for pair in &pairs {
                 pair.a.keepalive(Keepalive { idle: 1, interval: 1, count: 1 })?;
                 // Timers of one moment fire in one softirq.
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(20));
             }
             case.wait(Side::A, "every drop", |v| v.drops().len() >= CONNECTIONS)
         })();
