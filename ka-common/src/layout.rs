@@ -41,6 +41,8 @@ pub struct KernelLayout {
     pub saddr6: Field,
     /// `sock_common.skc_dport`, big endian
     pub dport: Field,
+    /// `sock_common.skc_num`: the local port, in host order; 0 once the socket gave it back
+    pub num: Field,
     /// `inet_sock.inet_sport`, big endian; stands when `skc_num` is already cleared
     pub sport: Field,
     /// `sock_common.skc_net.net`
@@ -57,6 +59,10 @@ pub struct KernelLayout {
     pub owned: Field,
     /// `sock.sk_socket`
     pub socket: Field,
+    /// `sock.sk_shutdown`
+    pub shutdown: Field,
+    /// `socket.state`, from the start of `socket`
+    pub socket_state: Field,
     /// `sock.sk_cgrp_data.cgroup`, else `sock.sk_cgrp_data.val` (tagged); optional
     pub cgroup: Field,
     /// `inet_connection_sock.icsk_pending`
@@ -124,13 +130,13 @@ pub struct KernelLayout {
     pub kernfs_id: Field,
     /// `sk_buff.head`, from the start of `sk_buff`
     pub skb_head: Field,
+    /// `sk_buff.len`, likewise
+    pub skb_len: Field,
     /// `sk_buff.transport_header`, from the start of `sk_buff`
     pub skb_transport_header: Field,
     /// `bpf_iter_meta.seq`, from the start of `bpf_iter_meta`. This and what follows to `task_comm`
     /// are for the iterators, and optional.
     pub iter_seq: Field,
-    /// `sock_common.skc_num`: the local port, in host order
-    pub num: Field,
     /// `tcp_sock.copied_seq`
     pub copied_seq: Field,
     /// `sock.sk_ack_backlog`

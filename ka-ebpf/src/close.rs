@@ -8,19 +8,38 @@ use ka_common::{Kind, Record, Switches, Timer};
 use crate::{
     emit::{Event, emit, lost_untracked},
     kernel::{
-        self, CLOSE, ETIMEDOUT, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, SYN_RECV, SYN_SENT, flag, layout, member,
-        sized,
+        self, CLOSE, ETIMEDOUT, FIN_WAIT1, FIN_WAIT2, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, RCV_SHUTDOWN,
+        SS_CONNECTED, SYN_RECV, SYN_SENT, flag, layout, member, sized,
     },
     maps::{KA_CONFIG, TRACKED},
     persist, probe, run,
     tracked::{self, Tracked},
+    twice::{self, Turn},
     view::{View, heard_age, with_view},
 };
 
-/// The states of a connection past the handshake.
+/// A connection in this state can be dropped: it is past the handshake, or a program accepted it with the data
+/// of its SYN (TCP Fast Open), and the handshake goes on.
 #[inline(always)]
-fn established(state: u8) -> bool {
-    !matches!(state, SYN_SENT | SYN_RECV | NEW_SYN_RECV | CLOSE | LISTEN)
+fn connected(sk: u64, state: u8) -> bool {
+    match state {
+        SYN_RECV => {
+            // Of two ends that connect to each other no connect has returned in this state.
+            let socket: u64 = member(sk, layout!(socket.offset));
+            socket != 0 && sized(socket, layout!(socket_state)) == SS_CONNECTED
+        }
+        _ => !matches!(state, SYN_SENT | NEW_SYN_RECV | CLOSE | LISTEN),
+    }
+}
+
+/// The kernel resets the connection by itself: data came, and the program has shut the socket down for
+/// reading and writing (`TcpExtTCPAbortOnData`). Nobody sent an RST. Of such a segment the acknowledgement
+/// was accepted just now; of an RST it never is.
+#[inline(always)]
+fn by_data(sk: u64, state: u8) -> bool {
+    matches!(state, FIN_WAIT1 | FIN_WAIT2)
+        && sized(sk, layout!(shutdown)) & RCV_SHUTDOWN != 0
+        && member::<u32>(sk, layout!(rcv_tstamp.offset)) == kernel::jiffies()
 }
 
 #[inline(always)]
@@ -40,21 +59,25 @@ fn finish_elsewhere(view: &mut View, tracked: &mut Tracked, here: bool) {
 
 /// `tcp_receive_reset`: before the kernel sets the error and purges the queue.
 #[inline(always)]
-pub(crate) fn reset(sk: u64) {
+pub(crate) fn reset(turn: Turn, sk: u64) {
     if sized(sk, layout!(protocol)) != IPPROTO_TCP {
         return;
     }
     let state: u8 = member(sk, layout!(state.offset));
-    if !established(state) {
+    if !connected(sk, state) || !turn.takes(sk, twice::RESET) || by_data(sk, state) {
         return;
     }
-    let found = tracked::find(sk);
     let probes_out: u8 = member(sk, layout!(probes_out.offset));
-    // The everyday resets of sockets that nobody watches stay here.
-    if found.is_none() && probes_out == 0 && heard_age(sk, kernel::jiffies()) < idle_floor() {
+    // Those of sockets that nobody watches stay here.
+    let everyday = probes_out == 0 && heard_age(sk, kernel::jiffies()) < idle_floor();
+    if everyday && tracked::find(sk).is_none() {
         return;
     }
     with_view(sk, |view| {
+        let found = tracked::of(view);
+        if found.is_none() && everyday {
+            return;
+        }
         let found = found.or_else(|| tracked::enter(view, true));
         told_reset(view, found);
     });
@@ -69,7 +92,7 @@ fn told_reset(view: &mut View, found: Option<&mut Tracked>) {
     let queue = view.queue();
     let Some(tracked) = found else {
         lost_untracked(Kind::Dropped);
-        if probes_out != 0 {
+        if probes_out != 0 && view.no_data_since_ack() {
             event.flags = Record::PROBE_OUT;
         }
         emit(view, None, &event);
@@ -81,11 +104,11 @@ fn told_reset(view: &mut View, found: Option<&mut Tracked>) {
         probe::settle(view, tracked, Timer::None, event.time_ns);
     }
     // Any accepted acknowledgement sets it to 0, so what counts here was not answered.
-    let probe_out = tracked.probe_pending != 0 || probes_out != 0;
+    let probe_out = (tracked.probe_pending != 0 || probes_out != 0) && tracked.no_data_since_probe(view);
     if probe_out {
         event.flags |= Record::PROBE_OUT;
     }
-    if tracked.probe_pending != 0 && queue.is_empty() {
+    if probe_out && tracked.probe_pending != 0 && queue.is_empty() {
         tracked.probe_pending = 0;
         event.flags |= Record::SETTLED;
         event.answer_us = now.mstamp;
@@ -109,10 +132,19 @@ struct End {
 
 /// `inet_sock_set_state` to `TCP_CLOSE`: the last moment at which everything still stands.
 #[inline(always)]
-pub(crate) fn closed(switches: &Switches, sk: u64, old: u8) {
-    if matches!(old, CLOSE | LISTEN) || sized(sk, layout!(protocol)) != IPPROTO_TCP {
+pub(crate) fn closed(turn: Turn, switches: &Switches, sk: u64, old: u8) {
+    if matches!(old, CLOSE | LISTEN)
+        || sized(sk, layout!(protocol)) != IPPROTO_TCP
+        || !turn.takes(sk, twice::CLOSED)
+    {
         return;
     }
+    ended(switches, sk, old);
+}
+
+/// One function for both programs.
+#[inline(never)]
+fn ended(switches: &Switches, sk: u64, old: u8) {
     let run = run::current_on(sk);
     let timer = match &run {
         Some(run) => match run.timer {
@@ -126,19 +158,13 @@ pub(crate) fn closed(switches: &Switches, sk: u64, old: u8) {
     if let Some(run) = run {
         run.closed = 1;
     }
-    let found = tracked::find(sk);
+    let found = tracked::find(sk).is_some();
     let error = sized(sk, layout!(err)) as i32;
-    if found.is_none() && error == 0 && !in_run {
+    if !found && error == 0 && !in_run {
         return;
     }
     let orphan = flag(sized(sk, layout!(flags)), layout!(sock_dead));
-    let end = End { timer, in_run, dropped: error != 0 && !orphan && established(old), old };
-    if let Some(tracked) = found {
-        with_view(sk, |view| tracked_end(switches, view, tracked, end));
-        // Fails only where another CPU was faster; the entry is gone either way.
-        let _removed = TRACKED.remove(sk);
-        return;
-    }
+    let end = End { timer, in_run, dropped: error != 0 && !orphan && connected(sk, old), old };
     // A deferred write-timer run is no run here on the tracepoint plan; only timers set ETIMEDOUT.
     let by_timer = in_run || error == ETIMEDOUT;
     let told = if end.dropped {
@@ -146,18 +172,39 @@ pub(crate) fn closed(switches: &Switches, sk: u64, old: u8) {
     } else {
         by_timer && timer != Timer::Keepalive && (orphan || old == SYN_SENT)
     };
-    if told {
-        with_view(sk, |view| {
-            let event = end_event(view, end);
+    if !found && !told {
+        return;
+    }
+    with_view(sk, |view| {
+        if let Some(tracked) = if found { tracked::of(view) } else { None } {
+            tracked_end(switches, view, tracked, end);
+        } else if told {
+            let event = end_event(view, end, kernel::now());
             emit(view, None, &event);
-        });
+        }
+    });
+    if found {
+        // Fails only where another CPU was faster; the entry is gone either way.
+        let _removed = TRACKED.remove(sk);
     }
 }
 
+/// The same of a socket that a timer's run finds closed while its entry is still there: no program saw the close. The
+/// entry goes before the state changes, so whoever closed it on another CPU has told already.
 #[inline(always)]
-fn end_event(view: &View, end: End) -> Event {
+pub(crate) fn unseen(view: &mut View, tracked: &mut Tracked, timer: Timer, old: u8) {
+    let sk = view.sk;
+    let orphan = flag(sized(sk, layout!(flags)), layout!(sock_dead));
+    let dropped = sized(sk, layout!(err)) != 0 && !orphan && (old == CLOSE || connected(sk, old));
+    tell(view, tracked, End { timer, in_run: timer as u8 != Timer::None as u8, dropped, old });
+    // Fails only where another CPU was faster.
+    let _removed = TRACKED.remove(sk);
+}
+
+#[inline(always)]
+fn end_event(view: &View, end: End, now_ns: u64) -> Event {
     let kind = if end.dropped { Kind::Dropped } else { Kind::Closed };
-    let mut event = Event::new(kind, end.timer, kernel::now());
+    let mut event = Event::new(kind, end.timer, now_ns);
     event.state = end.old;
     event.probes_out = view.probes_out();
     event
@@ -169,8 +216,15 @@ fn tracked_end(switches: &Switches, view: &mut View, tracked: &mut Tracked, end:
     if switches.deferred_seen == 0 && end.timer == Timer::None {
         persist::infer(view, tracked);
     }
-    let mut event = end_event(view, end);
-    probe::settle(view, tracked, end.timer, event.time_ns);
+    tell(view, tracked, end);
+}
+
+/// Settles a pending probe and tells the end.
+#[inline(always)]
+fn tell(view: &mut View, tracked: &mut Tracked, end: End) {
+    let now = kernel::now();
+    probe::settle(view, tracked, end.timer, now);
+    let mut event = end_event(view, end, now);
     if tracked.by_reset == 0 {
         event.flags |= Record::TRACKED;
     }

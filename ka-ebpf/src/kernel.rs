@@ -12,12 +12,17 @@ use ka_common::Field;
 /// TCP states past the handshake carry a connection that can be dropped.
 pub(crate) const SYN_SENT: u8 = 2;
 pub(crate) const SYN_RECV: u8 = 3;
+pub(crate) const FIN_WAIT1: u8 = 4;
 pub(crate) const FIN_WAIT2: u8 = 5;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const LISTEN: u8 = 10;
 pub(crate) const NEW_SYN_RECV: u8 = 12;
 /// `icsk_pending` while the persist timer runs (`ICSK_TIME_PROBE0`).
 pub(crate) const PENDING_PROBE0: u8 = 3;
+/// The program reads no more (`sk_shutdown`).
+pub(crate) const RCV_SHUTDOWN: u64 = 1;
+/// `socket.state` of a socket that was accepted, or whose connect has returned.
+pub(crate) const SS_CONNECTED: u64 = 3;
 pub(crate) const IPPROTO_TCP: u64 = 6;
 pub(crate) const AF_INET6: u16 = 10;
 pub(crate) const ETIMEDOUT: i32 = 110;

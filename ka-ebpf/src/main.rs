@@ -2,7 +2,7 @@
 //! resets and ends of connections into [`ka_common::Record`]s in a ring buffer.
 //!
 //! One file per hook family in [`hooks`]; what they share is what a run means ([`run`],
-//! [`persist`]), what is kept of a socket ([`tracked`]), how the kernel is read ([`kernel`], in blocks
+//! [`persist`]), what is kept of a socket ([`tracked`]), how no event of a tracepoint is missed ([`twice`]), how the kernel is read ([`kernel`], in blocks
 //! by [`view`]) and how a record leaves ([`emit`]). Nothing is decided here that the daemon could decide.
 #![no_std]
 #![no_main]
@@ -16,6 +16,7 @@ mod persist;
 mod probe;
 mod run;
 mod tracked;
+mod twice;
 mod view;
 
 #[panic_handler]

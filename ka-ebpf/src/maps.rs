@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use ka_common::{Config, Counters, KernelLayout, Switches};
 
-use crate::{run::Run, tracked::Tracked, view::View};
+use crate::{run::Run, tracked::Tracked, twice::Marks, view::View};
 
 /// Where this kernel keeps things; written by the daemon before loading.
 #[unsafe(no_mangle)]
@@ -45,6 +45,10 @@ pub(crate) static VIEWS: PerCpuArray<View> = PerCpuArray::with_max_entries(VIEW_
 /// The level of nesting.
 #[map(name = "KA_NESTING")]
 pub(crate) static NESTING: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// What the first of two programs on a tracepoint took, per CPU.
+#[map(name = "KA_MARKS")]
+pub(crate) static MARKS: PerCpuArray<Marks> = PerCpuArray::with_max_entries(1, 0);
 
 /// What was emitted and lost, per CPU.
 #[map(name = "KA_COUNTERS")]

@@ -3,8 +3,9 @@
 use ka_common::{Kind, Record, Switches, Timer};
 
 use crate::{
+    close,
     emit::{Event, emit, lost_untracked},
-    kernel::{self, PENDING_PROBE0, layout, member},
+    kernel::{self, CLOSE, PENDING_PROBE0, layout, member},
     run::{Run, open, same},
     tracked::{self, Tracked},
     view::View,
@@ -22,7 +23,7 @@ pub(crate) fn write_begin(switches: &Switches, key: u64, sk: u64) {
     run.timer = Timer::ZeroWindow as u8;
     run.view.read(sk);
     run.begin = run.view.begin(run.begin.ns);
-    let Some(tracked) = tracked::find(sk).or_else(|| tracked::enter(&run.view, false)) else { return };
+    let Some(tracked) = tracked::of(&run.view).or_else(|| tracked::enter(&run.view, false)) else { return };
     run.first_seen_ns = tracked.who.first_seen_ns;
     if switches.deferred_seen == 0 {
         infer(&mut run.view, tracked);
@@ -47,6 +48,7 @@ pub(crate) fn infer(view: &mut View, tracked: &mut Tracked) {
         event.probes_out = now.probes_out;
         event.flags = Record::INFERRED;
         event.count = u32::from(now.probes_out - before);
+        tracked.goes_out(view.lrcvtime());
         emit(view, Some(tracked), &event);
     }
 }
@@ -54,7 +56,12 @@ pub(crate) fn infer(view: &mut View, tracked: &mut Tracked) {
 /// The write timer's run ended: find out from counters whether it probed (tracepoint plan).
 #[inline(always)]
 pub(crate) fn write_end(switches: &Switches, run: &mut Run, timer: u8) {
-    if timer != Timer::ZeroWindow as u8 || switches.probe0_hook != 0 {
+    let zero_window = timer == Timer::ZeroWindow as u8;
+    if member::<u8>(run.sk, layout!(state.offset)) == CLOSE {
+        closed_unseen(run, zero_window);
+        return;
+    }
+    if !zero_window || switches.probe0_hook != 0 {
         return;
     }
     let found = same(run);
@@ -80,6 +87,18 @@ pub(crate) fn write_end(switches: &Switches, run: &mut Run, timer: u8) {
     }
 }
 
+/// The run ends at a closed socket, and no program saw the close.
+#[inline(always)]
+fn closed_unseen(run: &mut Run, zero_window: bool) {
+    // Other runs of the write timer did not read it.
+    let (timer, old) =
+        if zero_window { (Timer::ZeroWindow, run.view.state()) } else { (Timer::Retransmit, CLOSE) };
+    run.view.read(run.sk);
+    if let Some(tracked) = tracked::of(&run.view) {
+        close::unseen(&mut run.view, tracked, timer, old);
+    }
+}
+
 /// `tcp_send_probe0` returned, under the socket lock.
 #[inline(always)]
 pub(crate) fn probe0(run: &mut Run) {
@@ -101,8 +120,11 @@ fn window_probe(run: &mut Run, tracked: Option<&mut Tracked>, probes_out: u8) {
     event.pending = run.pending;
     event.run_ns = run.begin.ns;
     event.count = 1;
-    if tracked.is_none() {
+    let Some(tracked) = tracked else {
         lost_untracked(Kind::Closed);
-    }
-    emit(&mut run.view, tracked, &event);
+        emit(&mut run.view, None, &event);
+        return;
+    };
+    tracked.goes_out(run.begin.lrcvtime);
+    emit(&mut run.view, Some(tracked), &event);
 }

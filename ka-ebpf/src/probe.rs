@@ -16,6 +16,8 @@ pub(crate) struct Sent {
     pub(crate) probe_us: u64,
     /// Before the probe could be answered.
     pub(crate) rcv_tstamp: u32,
+    /// The same of data.
+    pub(crate) lrcvtime: u32,
     pub(crate) segs_in: u32,
     /// The probe included.
     pub(crate) segs_out: u32,
@@ -45,6 +47,7 @@ pub(crate) fn sent(view: &mut View, tracked: Option<&mut Tracked>, probe: &Sent)
     tracked.probe_rcv_tstamp = probe.rcv_tstamp;
     tracked.probe_segs_in = probe.segs_in;
     tracked.probe_segs_out = probe.segs_out;
+    tracked.goes_out(probe.lrcvtime);
     // A keepalive probe moves the counter that persist runs compare.
     tracked.zero_window_known = 0;
     emit(view, Some(tracked), &event);

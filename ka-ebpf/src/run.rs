@@ -10,6 +10,7 @@ use ka_common::{Switches, Timer};
 use aya_ebpf::helpers::generated;
 
 use crate::{
+    close,
     emit::lost_end,
     kernel::{self, CLOSE, FIN_WAIT2, LISTEN, SYN_SENT, flag, layout},
     maps::{RUN, SWITCHES},
@@ -129,7 +130,7 @@ pub(crate) fn keepalive_begin(switches: &Switches, key: u64, sk: u64) {
     let probes = flag(flags, layout!(sock_keepopen))
         && !matches!(state, SYN_SENT | CLOSE | LISTEN)
         && !(state == FIN_WAIT2 && flag(flags, layout!(sock_dead)));
-    let found = match tracked::find(sk) {
+    let found = match tracked::of(&run.view) {
         Some(found) => Some(found),
         None if probes => tracked::enter(&run.view, false),
         None => None,
@@ -141,6 +142,10 @@ pub(crate) fn keepalive_begin(switches: &Switches, key: u64, sk: u64) {
         run.told = 1;
     }
     let Some(tracked) = found else { return };
+    if state == CLOSE {
+        close::unseen(&mut run.view, tracked, Timer::None, CLOSE);
+        return;
+    }
     run.first_seen_ns = tracked.who.first_seen_ns;
     probe::settle(&mut run.view, tracked, Timer::Keepalive, run.begin.ns);
     tracked.arrival_ns = 0;
@@ -163,6 +168,12 @@ fn keepalive_end(switches: &Switches, run: &mut Run) {
         return;
     };
     run.view.refresh();
+    // A run that sent a probe closes nothing; of any other the reset that it sends may look like one.
+    if run.view.probes_out() != run.begin.probes_out.wrapping_add(1) && run.view.closed_now() {
+        let old = run.view.state();
+        close::unseen(&mut run.view, tracked, Timer::Keepalive, old);
+        return;
+    }
     if switches.probe_hook == 0 {
         if tracked.run_open == 0 {
             // Another CPU met the socket first and told.
@@ -205,6 +216,9 @@ pub(crate) fn finish(view: &mut View, tracked: &mut Tracked) -> bool {
 fn untracked_end(run: &mut Run) {
     let begin = run.begin;
     run.view.refresh();
+    if run.view.closed_now() {
+        return;
+    }
     match outcome(&mut run.view, begin) {
         Outcome::Sent(probe) => probe::sent(&mut run.view, None, &probe),
         Outcome::Congested => probe::congested(&mut run.view, None, begin.ns),
@@ -234,6 +248,7 @@ fn outcome(view: &mut View, begin: Begin) -> Outcome {
         // µs before the sending, on the same clock.
         probe_us: if now.segs_in == begin.segs_in { now.mstamp } else { begin.ns / 1_000 },
         rcv_tstamp: begin.rcv_tstamp,
+        lrcvtime: begin.lrcvtime,
         segs_in: begin.segs_in,
         segs_out: begin.segs_out.wrapping_add(1),
         probes_out: begin.probes_out.wrapping_add(1),
@@ -280,6 +295,7 @@ pub(crate) fn keepalive_probe(run: &mut Run, result: i32) {
         run_ns: run.begin.ns,
         probe_us: now.mstamp,
         rcv_tstamp: now.rcv_tstamp,
+        lrcvtime: run.view.lrcvtime(),
         segs_in: now.segs_in,
         segs_out: now.segs_out,
         probes_out: now.probes_out.wrapping_add(1),

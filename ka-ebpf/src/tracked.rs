@@ -23,7 +23,8 @@ pub(crate) struct Identity {
     pub(crate) family: u16,
     /// The kernel itself owns the socket.
     pub(crate) kernel: u16,
-    pub(crate) reserved: [u16; 2],
+    /// Lower half of the address of its network namespace: what a reading of the socket holds.
+    pub(crate) net: u32,
 }
 
 /// A tracked socket.
@@ -46,6 +47,8 @@ pub(crate) struct Tracked {
     pub(crate) zero_window_rcv_tstamp: u32,
     /// Segments in flight as an RST found them.
     pub(crate) reset_packets_out: u32,
+    /// When data had last been received as the last keepalive or window probe went out.
+    pub(crate) out_lrcvtime: u32,
     /// A keepalive probe was sent and is not settled.
     pub(crate) probe_pending: u8,
     /// Entered by a reset, not by a timer run.
@@ -62,11 +65,30 @@ pub(crate) struct Tracked {
     /// `zero_window_*` hold the last persist run's end.
     pub(crate) zero_window_known: u8,
     pub(crate) zero_window_probes: u8,
+    /// `out_lrcvtime` holds.
+    pub(crate) out_known: u8,
+    pub(crate) reserved: [u8; 3],
+}
+
+impl Tracked {
+    /// A keepalive or window probe went out, when data had last been received at this time.
+    #[inline(always)]
+    pub(crate) fn goes_out(&mut self, lrcvtime: u32) {
+        self.out_known = 1;
+        self.out_lrcvtime = lrcvtime;
+    }
+
+    /// No data came since a probe last went out. Data of which the kernel looked at no more than the
+    /// expected header leaves `rcv_tstamp` and `icsk_probes_out` as they were.
+    #[inline(always)]
+    pub(crate) fn no_data_since_probe(&self, view: &View) -> bool {
+        if self.out_known != 0 { view.lrcvtime() == self.out_lrcvtime } else { view.no_data_since_ack() }
+    }
 }
 
 // No padding: the verifier of 5.10 refuses to store what was not written.
 const _: () = assert!(size_of::<Identity>() == 72);
-const _: () = assert!(size_of::<Tracked>() == 160);
+const _: () = assert!(size_of::<Tracked>() == 168);
 
 /// What a new entry holds before it is filled in.
 static NOTHING: Tracked = {
@@ -117,14 +139,61 @@ pub(crate) fn identify(view: &View, who: &mut Identity) {
     // `skc_num` is 0 again when a socket that closes is looked at.
     who.local_port = u16::from_be(member(sk, layout!(sport.offset)));
     who.remote_port = view.dport();
-    who.reserved = [0; 2];
-    // The other family's members hold garbage.
-    if who.family == AF_INET6 {
-        (who.local, who.remote) = view.addresses6();
+    who.net = view.net() as u32;
+    (who.local, who.remote) = addresses(view);
+}
+
+/// Local and remote address. The other family's members hold garbage.
+#[inline(always)]
+fn addresses(view: &View) -> ([u64; 2], [u64; 2]) {
+    if view.family() == AF_INET6 {
+        view.addresses6()
     } else {
         let (local, remote) = view.addresses();
-        who.local = [u64::from(local), 0];
-        who.remote = [u64::from(remote), 0];
+        ([u64::from(local), 0], [u64::from(remote), 0])
+    }
+}
+
+/// Both ends of a socket as it is now.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) net: u64,
+    pub(crate) family: u16,
+    /// 0: given back already.
+    pub(crate) local_port: u16,
+    pub(crate) remote_port: u16,
+    pub(crate) local: [u64; 2],
+    pub(crate) remote: [u64; 2],
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(view: &View) -> Self {
+        let (local, remote) = addresses(view);
+        Self {
+            net: view.net(),
+            family: view.family(),
+            local_port: view.num(),
+            remote_port: view.dport(),
+            local,
+            remote,
+        }
+    }
+}
+
+impl Identity {
+    /// Whether the socket with these ends is the one that was identified. No: its close was never seen, and
+    /// its address has come again.
+    #[inline(always)]
+    pub(crate) fn has(&self, now: &Ends) -> bool {
+        self.net == now.net as u32
+            && self.family == now.family
+            && self.remote_port == now.remote_port
+            && (self.local_port == now.local_port || now.local_port == 0)
+            && self.local[0] == now.local[0]
+            && self.local[1] == now.local[1]
+            && self.remote[0] == now.remote[0]
+            && self.remote[1] == now.remote[1]
     }
 }
 
@@ -142,6 +211,23 @@ pub(crate) fn find(sk: u64) -> Option<&'static mut Tracked> {
     // SAFETY: the map is preallocated, entries are never freed; an entry removed and reused while
     // it is read belongs to a socket that closed, and readers compare `first_seen_ns`.
     TRACKED.get_ptr_mut(sk).map(|entry| unsafe { &mut *entry })
+}
+
+/// The entry of a socket that was just read. One that a socket before it left at its address is removed: its
+/// probe, if one was pending, stays without an outcome, as the daemon sees from the identity that follows.
+#[inline(always)]
+pub(crate) fn of(view: &View) -> Option<&'static mut Tracked> {
+    let tracked = find(view.sk)?;
+    if tracked.who.first_seen_ns == 0 {
+        // Another CPU is entering it.
+        return None;
+    }
+    if tracked.who.has(&Ends::of(view)) {
+        return Some(tracked);
+    }
+    // Fails only where another CPU was faster.
+    let _removed = TRACKED.remove(view.sk);
+    None
 }
 
 /// Enters a socket; none when the table is full.

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated;
 use ka_common::{Field, layout};
 
 use crate::{
-    kernel::{layout, member, sized},
+    kernel::{CLOSE, layout, member, sized},
     maps::{NESTING, VIEW_SLOTS, VIEWS},
 };
 
@@ -134,6 +134,18 @@ impl View {
         u16::from_be(get!(self.head.dport))
     }
 
+    /// Local port; 0 once the socket gave it back.
+    #[inline(always)]
+    pub(crate) fn num(&self) -> u16 {
+        get!(self.head.num)
+    }
+
+    /// The socket is closed, now.
+    #[inline(always)]
+    pub(crate) fn closed_now(&self) -> bool {
+        member::<u8>(self.sk, layout!(state.offset)) == CLOSE
+    }
+
     /// Local and remote IPv4 address, in network byte order.
     #[inline(always)]
     pub(crate) fn addresses(&self) -> (u32, u32) {
@@ -206,7 +218,8 @@ impl View {
             snd_nxt: now.snd_nxt,
             probes_out: now.probes_out,
             queued: u8::from(!self.queue().is_empty()),
-            reserved: [0; 6],
+            reserved: [0; 2],
+            lrcvtime: self.lrcvtime(),
         }
     }
 
@@ -230,6 +243,12 @@ impl View {
         let acked = jiffies.wrapping_sub(self.rcv_tstamp());
         let received = jiffies.wrapping_sub(self.lrcvtime());
         if acked < received { acked } else { received }
+    }
+
+    /// No data came since an acknowledgement was last accepted.
+    #[inline(always)]
+    pub(crate) fn no_data_since_ack(&self) -> bool {
+        self.rcv_tstamp().wrapping_sub(self.lrcvtime()) as i32 >= 0
     }
 
     /// The idle time after which the kernel probes this socket, in jiffies.
@@ -294,7 +313,8 @@ pub(crate) struct Begin {
     pub(crate) probes_out: u8,
     /// Something was in flight or waited to be sent.
     pub(crate) queued: u8,
-    reserved: [u8; 6],
+    reserved: [u8; 2],
+    pub(crate) lrcvtime: u32,
 }
 
 /// What waits in the send queue.

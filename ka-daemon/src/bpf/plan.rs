@@ -74,7 +74,10 @@ const fn spec(
 /// Every program, in order of attachment.
 pub const TABLE: &[Spec] = &[
     spec("ka_set_state", TpBtf, "inet_sock_set_state", Plan::Tracepoint, &[State]),
+    // A tracepoint runs its programs in the order in which they came: the second of two stands behind the first.
+    spec("ka_state_again", TpBtf, "inet_sock_set_state", Plan::Tracepoint, &[State]),
     spec("ka_receive_reset", TpBtf, "tcp_receive_reset", Plan::Tracepoint, &[Reset]),
+    spec("ka_reset_again", TpBtf, "tcp_receive_reset", Plan::Tracepoint, &[Reset]),
     spec("ka_segment", TpBtf, "tcp_probe", Plan::Tracepoint, &[ExactRtt]),
     spec("ka_fentry_keepalive", Fentry, "tcp_keepalive_timer", Plan::Fentry, &[KeepaliveRun]),
     spec("ka_fexit_keepalive", Fexit, "tcp_keepalive_timer", Plan::Fentry, &[KeepaliveRun]),

@@ -122,6 +122,17 @@ fn a_program_that_closes_upon_an_icmp_error_is_no_timer() {
     assert_eq!(classify(&closed, CLOCK, FLOOR), Cause::Other);
 }
 
+/// Data came for a socket that its program had shut down in both directions: the kernel resets it by itself.
+#[test]
+fn a_reset_that_nobody_sent_is_other() {
+    let by_data = dropped(Timer::None, |r| {
+        (r.sk_err, r.state) = (libc::ECONNRESET, tcp::FIN_WAIT2);
+        r.acked_age = 0;
+    });
+    assert_eq!(classify(&by_data, CLOCK, FLOOR), Cause::Other);
+    assert_eq!(drop_timer(&by_data), Timer::None);
+}
+
 fn dropped(timer: Timer, change: impl FnOnce(&mut Record)) -> Record {
     let mut dropped = Record {
         timer: timer as u8,

@@ -16,7 +16,7 @@ closed_set! {
         Data => "data",
         /// Nothing in flight, nothing waiting.
         Idle => "idle",
-        /// Before the handshake was done or after our own goodbye.
+        /// Before the handshake was done or after our own goodbye, with no probe out.
         Other => "other",
     }
 }
@@ -36,9 +36,18 @@ closed_set! {
 }
 
 /// The phase of a received RST.
+///
+/// The kernel probes half-closed connections too, and those that were accepted with the data of their SYN before
+/// the handshake was done: what an RST answers there is a probe all the same.
 #[must_use]
 pub const fn phase(record: &Record) -> Phase {
-    if !matches!(record.state, tcp::ESTABLISHED | tcp::CLOSE_WAIT) {
+    let orphan = record.flags & Record::ORPHAN != 0;
+    let open = matches!(record.state, tcp::ESTABLISHED | tcp::CLOSE_WAIT);
+    let probed = matches!(record.state, tcp::FIN_WAIT2 | tcp::SYN_RECV) && !orphan;
+    let probe_alone = record.flags & Record::PROBE_OUT != 0 && record.packets_out == 0 && record.unsent == 0;
+    if probed && probe_alone {
+        Phase::Keepalive
+    } else if !open {
         Phase::Other
     } else if record.packets_out > 0 {
         Phase::Data

@@ -10,16 +10,19 @@ use std::collections::HashSet;
 fn phases_are_exclusive_and_all_reached() {
     let mut seen = HashSet::new();
     for state in 0..=13 {
-        for flags in [0, Record::PROBE_OUT] {
+        for flags in [0, Record::PROBE_OUT, Record::ORPHAN, Record::ORPHAN | Record::PROBE_OUT] {
             for (packets_out, unsent) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                 let reset = Record { state, flags, packets_out, unsent, ..record(Kind::ResetReceived) };
                 let open = state == tcp::ESTABLISHED || state == tcp::CLOSE_WAIT;
-                let expected = match (open, packets_out, unsent, flags) {
+                let probe_out = flags & Record::PROBE_OUT != 0;
+                let owned = flags & Record::ORPHAN == 0;
+                let half = (state == tcp::FIN_WAIT2 || state == tcp::SYN_RECV) && owned;
+                let expected = match (open, half, packets_out, unsent, probe_out) {
+                    (true, _, 1, ..) => Phase::Data,
+                    (true, _, 0, 1, _) => Phase::ZeroWindow,
+                    (true, _, 0, 0, false) => Phase::Idle,
+                    (true, ..) | (false, true, 0, 0, true) => Phase::Keepalive,
                     (false, ..) => Phase::Other,
-                    (true, 1, ..) => Phase::Data,
-                    (true, 0, 1, _) => Phase::ZeroWindow,
-                    (true, 0, 0, 0) => Phase::Idle,
-                    _ => Phase::Keepalive,
                 };
                 assert_eq!(phase(&reset), expected, "{reset:?}");
                 seen.insert(expected);

@@ -114,6 +114,42 @@ impl Tcp {
         self.option(libc::IPPROTO_IP, libc::IP_RECVERR, 1).context("IP_RECVERR")
     }
 
+    /// Lets a listener take connections whose SYN brings data (TCP Fast Open), so many at once.
+    pub(crate) fn fast_open(&self, queue: libc::c_int) -> Result<()> {
+        self.option(libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue).context("TCP_FASTOPEN")
+    }
+
+    /// Connects with a SYN that brings data, and does not wait for the handshake.
+    pub(crate) fn connect_with(&self, address: SocketAddr, data: &[u8]) -> Result<()> {
+        self.0.set_nonblocking(true).context("O_NONBLOCK")?;
+        match self.0.send_to_with_flags(data, &address.into(), libc::MSG_FASTOPEN) {
+            Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e).context("sendto MSG_FASTOPEN"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes the connection, or stops listening, and leaves the socket for another use.
+    pub(crate) fn disconnect(&self) -> Result<()> {
+        let family = libc::sa_family_t::try_from(libc::AF_UNSPEC).context("AF_UNSPEC")?;
+        let nobody = libc::sockaddr { sa_family: family, sa_data: [0; 14] };
+        let size = libc::socklen_t::try_from(size_of_val(&nobody)).context("size of an address")?;
+        // SAFETY: an address, valid for the length given.
+        let result = unsafe { libc::connect(self.fd(), &raw const nobody, size) };
+        ensure!(result == 0, "connect to AF_UNSPEC: {}", std::io::Error::last_os_error());
+        Ok(())
+    }
+
+    /// Waits until this much waits to be read, and leaves it there.
+    pub(crate) fn wait_unread(&self, count: usize) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 64];
+        while self.0.peek(&mut buffer).context("recv MSG_PEEK")? < count {
+            ensure!(Instant::now() < deadline, "expected {count} bytes to read");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     fn option(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
         let size = libc::socklen_t::try_from(size_of_val(&value)).context("size of an int")?;
         // SAFETY: the value is an int, valid for the length given.

@@ -13,7 +13,7 @@ use ka_common::{FileRow, RowTimer, SocketRow};
 
 use crate::{
     kernel::{self, AF_INET6, IPPROTO_TCP, LISTEN, NEW_SYN_RECV, flag, layout, member, sized},
-    tracked,
+    tracked::{self, Ends},
 };
 
 /// `icsk_pending` while the write timer waits to send again: retransmission, tail loss probe, reordering.
@@ -215,9 +215,26 @@ fn full(row: &mut SocketRow, common: *const u8, state: u8) -> bool {
     holder(row, sk.cast());
     row.cgroup_id = tracked::cgroup(row.sock);
     if let Some(tracked) = tracked::find(row.sock) {
-        row.first_seen_ns = tracked.who.first_seen_ns;
+        if tracked.who.has(&now(row, sk.cast())) {
+            row.first_seen_ns = tracked.who.first_seen_ns;
+        }
     }
     true
+}
+
+/// Both ends, to compare with those of a tracked socket.
+#[inline(always)]
+fn now(row: &SocketRow, sk: *const u8) -> Ends {
+    // SAFETY: the same size, and words have no invalid pattern.
+    let words = |bytes: [u8; 16]| unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(bytes) };
+    Ends {
+        net: load!(sk, layout!(net.offset), u64),
+        family: row.family,
+        local_port: row.local_port,
+        remote_port: row.remote_port,
+        local: words(row.local),
+        remote: words(row.remote),
+    }
 }
 
 /// A stamp of 0 was never set.

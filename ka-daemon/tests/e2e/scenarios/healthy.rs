@@ -19,6 +19,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("healthy_tcpdump", tcpdump),
     on_any("both_ends_probe", both_ends),
     on_any("both_ends_probe_rtt_exact", both_ends_exact),
+    on_any("data_is_no_answer_rtt_exact", data_exact),
     on_any("older_than_the_daemon", older),
     on_any("answer_on_another_cpu", other_cpu),
 ];
@@ -114,6 +115,37 @@ fn both_ends_exact(case: &Case<'_>) -> Result<Expect> {
             "expected exact round trips, came {trips:?} µs"
         );
     }
+    exact.stop()?;
+    Ok(Expect::nothing())
+}
+
+/// The peer's data comes between a probe and its answer: it is not what was waited for.
+fn data_exact(case: &Case<'_>) -> Result<Expect> {
+    let exact = Daemon::start(&case.env.program, &case.env.hooks, &["--rtt", "exact"])?;
+    let pair = case.connect(Family::V4)?;
+    pair.b.write(b"x")?;
+    pair.a.wait_unread(1)?;
+    // Segments without data: the answer does not come through.
+    case.net.filter(Side::A, &["meta l4proto tcp meta length < 53 drop"])?;
+    pair.a.keepalive(Keepalive { idle: 1, interval: 600, count: 3 })?;
+    case.wait_in(&exact, Side::A, "a probe", |v| v.sent() == 1)?;
+    pair.b.write(b"y")?;
+    pair.a.wait_unread(2)?;
+    std::thread::sleep(Duration::from_millis(1500));
+    case.net.heal(Side::A)?;
+    pair.a.write(b"z")?;
+    pair.b.read_exact(1)?;
+    // The acknowledgement may be delayed.
+    std::thread::sleep(Duration::from_millis(500));
+    case.close(pair.a)?;
+    let view =
+        case.wait_in(&exact, Side::A, "the probe's outcome", |v| v.answered() + v.unanswered() == 1)?;
+    let trips = view.round_trips();
+    ensure!(
+        view.answered() == 1 && trips.iter().all(|t| t.0 >= 1.5e6),
+        "expected an answer after more than 1.5 s, came {} with {trips:?} µs",
+        view.answered()
+    );
     exact.stop()?;
     Ok(Expect::nothing())
 }

@@ -2,6 +2,7 @@
 //! namespaces' records as a whole; the case itself checks conservation and the kernel's counters.
 
 mod healthy;
+mod interrupted;
 mod inventory;
 mod lifecycle;
 mod locked;
@@ -31,6 +32,7 @@ const fn on_any(name: &'static str, run: fn(&Case<'_>) -> Result<Expect>) -> Sce
 pub(crate) fn all() -> Vec<Scenario> {
     [
         healthy::SCENARIOS,
+        interrupted::SCENARIOS,
         inventory::SCENARIOS,
         lifecycle::SCENARIOS,
         locked::SCENARIOS,

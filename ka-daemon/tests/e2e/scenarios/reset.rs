@@ -24,6 +24,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("aborted_by_ss", aborted),
     on_any("aborted_with_an_error_unread", with_an_error),
     on_any("orphan_reset", orphan),
+    on_any("reset_by_probe_half_closed", half_closed),
+    on_any("reset_after_data_since_probe", data_since_probe),
+    on_any("data_after_shutdown", data_after_shutdown),
+    on_any("data_after_close", data_after_close),
 ];
 
 /// More probes than a scenario lives through.
@@ -181,4 +185,63 @@ fn orphan(case: &Case<'_>) -> Result<Expect> {
     case.net.heal(Side::A)?;
     case.wait(Side::A, "the end", |v| !v.ended().is_empty())?;
     Ok(Expect::ended(&["orphan_reset"]).resets(&["other"]))
+}
+
+/// Our side said goodbye, the peer did not: the kernel goes on probing, and an RST answers a probe there too.
+fn half_closed(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.a.keepalive(PATIENT)?;
+    pair.a.raw().shutdown(Shutdown::Write).context("shutdown")?;
+    case.wait(Side::A, "a probe in FIN_WAIT2", |v| {
+        v.records().any(|r| r.kind == "probe_sent" && r.state.eq_ignore_ascii_case("FIN_WAIT2"))
+    })?;
+    case.net.filter(Side::B, FORGET)?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    ensure!(view.reset_settled() == 1, "expected the reset to settle the probe");
+    Ok(Expect::drops(&["reset_by_probe/none"]).resets(&["keepalive"]))
+}
+
+/// A probe is lost, then the peer speaks: its reset answers no probe. Where data brings no new
+/// acknowledgement, the kernel goes on counting the probe as out.
+fn data_since_probe(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.b.write(b"x")?;
+    pair.a.wait_unread(1)?;
+    case.net.filter(Side::B, &["meta l4proto tcp drop"])?;
+    pair.a.keepalive(Keepalive { idle: 1, interval: 600, count: 3 })?;
+    case.wait(Side::A, "a probe", |v| v.sent() == 1)?;
+    case.net.heal(Side::B)?;
+    pair.b.write(b"y")?;
+    pair.a.wait_unread(2)?;
+    case.abort(pair.b)?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    ensure!(view.reset_settled() == 0, "a reset after data was taken for the probe's answer");
+    Ok(Expect::drops(&["reset/none"]).resets(&["idle"]))
+}
+
+/// Data for a program that shut its socket down in both directions: the kernel resets the connection by
+/// itself. No RST was received.
+fn data_after_shutdown(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.a.keepalive(PATIENT)?;
+    case.wait(Side::A, "an answered probe", |v| v.answered() >= 1)?;
+    pair.a.raw().shutdown(Shutdown::Both).context("shutdown")?;
+    std::thread::sleep(Duration::from_millis(300));
+    pair.b.write(b"data")?;
+    case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Case::wait_error(&pair.a, libc::ECONNRESET)?;
+    Ok(Expect::drops(&["other/none"]))
+}
+
+/// The same without a program: no orphan that was reset.
+fn data_after_close(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.a.keepalive(PATIENT)?;
+    case.wait(Side::A, "an answered probe", |v| v.answered() >= 1)?;
+    // The peer never hears the goodbye.
+    case.net.filter(Side::B, &["meta l4proto tcp drop"])?;
+    case.close(pair.a)?;
+    pair.b.write(b"data")?;
+    case.wait(Side::A, "the close", |v| v.records().any(|r| r.kind == "closed"))?;
+    Ok(Expect::nothing())
 }

@@ -25,6 +25,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("zero_window_timeout", window),
     on_any("connect_timeout", connect),
     on_any("orphan_timeout", orphan),
+    on_any("keepalive_timeout_fast_open", fast_open),
 ];
 
 /// A cut path: three probes on the wire, none answered, one drop.
@@ -153,4 +154,26 @@ fn orphan(case: &Case<'_>) -> Result<Expect> {
     case.close(pair.a)?;
     case.wait(Side::A, "the end", |v| !v.ended().is_empty())?;
     Ok(Expect::ended(&["orphan_timeout"]))
+}
+
+/// A program has the connection and its first data, and the handshake never ends (TCP Fast Open): what keepalive
+/// ends there is a drop.
+fn fast_open(case: &Case<'_>) -> Result<Expect> {
+    // Client, and data without a cookie; server, and the same.
+    case.net.sysctl(Side::A, "ipv4/tcp_fastopen", "5")?;
+    case.net.sysctl(Side::B, "ipv4/tcp_fastopen", "1539")?;
+    let (listener, address) = case.listen(Side::B, Family::V4)?;
+    listener.fast_open(5)?;
+    listener.keepalive(FAST)?;
+    case.net.filter(Side::B, &["tcp flags & syn == 0 drop"])?;
+    let a = case.socket(Side::A, Family::V4)?;
+    a.connect_with(address, b"hello")?;
+    let b = case.accept(&listener)?;
+    b.read_exact(5)?;
+    case.net.filter(Side::A, &["meta l4proto tcp drop"])?;
+    let view = case.wait(Side::B, "the drop", |v| !v.drops().is_empty())?;
+    let states: Vec<_> = view.records().filter(|r| r.cause.is_some()).map(|r| r.state.as_str()).collect();
+    ensure!(states == ["SYN_RECV"], "expected a drop in SYN_RECV, came {states:?}");
+    Case::wait_error(&b, libc::ETIMEDOUT)?;
+    Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
 }
