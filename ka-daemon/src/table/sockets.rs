@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::owners::{Nobody, OwnerLabels, Owners, Whose};
 use super::round_trip::round_trip;
 use super::snapshot::{OwnerId, OwnerTotals, Snapshot, suppression_index};
+use super::sweeps::Ended;
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct SocketTable {
     idle_floor: Duration,
     /// Number of the sweep under way, or of the last one.
     pub(super) sweep: u64,
+    /// Sockets that ended while a sweep was under way: it may have found them before.
+    pub(super) ended: Ended,
 }
 
 impl SocketTable {
@@ -56,6 +59,7 @@ impl SocketTable {
             clock,
             idle_floor: limits.idle_floor,
             sweep: 0,
+            ended: Ended::default(),
         }
     }
 
@@ -339,7 +343,8 @@ impl SocketTable {
     /// Removes the record's socket, and tells whose it was; none: it was not in the table. A probe that is
     /// still pending had its settlement lost: the kernel side settles before it reports the end.
     fn leave(&mut self, record: &Record) -> Option<OwnerId> {
-        let Self { entries, netns, owners, counts, .. } = self;
+        let Self { entries, netns, owners, counts, ended, .. } = self;
+        ended.add(record.sock, record.first_seen_ns);
         let mut entry = entries.remove(record)?;
         forget(&mut entry, netns, owners, counts, seconds(record.time_ns));
         if entry.first_seen_ns == record.first_seen_ns {

@@ -7,6 +7,7 @@ use super::sockets::{SocketTable, forget, seconds};
 use crate::inventory::netns::KernelCounts;
 use crate::inventory::totals::Sweep;
 use ka_common::{Kind, Record, SocketRow};
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::FromZeros as _;
@@ -27,16 +28,20 @@ impl SocketTable {
     pub fn sweep_begins(&mut self, number: u64) {
         self.sweep = number;
         self.entries.begin_sweep(number);
+        self.ended.begin();
     }
 
     /// A sweep found a tracked socket.
     pub fn sweep_found(&mut self, found: &Found, whose: &mut dyn Whose, now_ns: u64) {
         let Found { netns: namespace, row, .. } = found;
-        let Self { entries, owners, netns, counts, sweep, clock, .. } = self;
+        let Self { entries, owners, netns, counts, sweep, clock, ended, .. } = self;
         let second = seconds(now_ns);
         let mut owner_of = |totals: &mut _, overflow: &mut _| {
             owners.find(&whose.owner(row.into(), false), totals, overflow, second)
         };
+        if ended.has(row.sock, row.first_seen_ns) {
+            return;
+        }
         let record = as_record(found, now_ns);
         if let Some(entry) = entries.swept(&record, *clock) {
             let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
@@ -81,6 +86,7 @@ impl SocketTable {
         netns.swept(&sweep.namespaces, sweep.skipped > 0, sweep.number);
         owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, second);
         counts.sweep = Some(sweep);
+        self.ended.end();
     }
 
     /// What the kernel has counted by now.
@@ -98,6 +104,40 @@ impl SocketTable {
             (us != 0).then(|| Duration::from_micros(us.into()))
         };
         sockets.iter().map(of).collect()
+    }
+}
+
+/// Sockets that ended while a sweep was under way. What it found of them was true a moment before, and must
+/// not bring them back.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    under_way: bool,
+    sockets: FxHashSet<(u64, u64)>,
+}
+
+impl Ended {
+    /// Beyond this many the next sweeps put it right.
+    const MAX: usize = 1 << 16;
+
+    fn begin(&mut self) {
+        self.under_way = true;
+        self.sockets.clear();
+    }
+
+    fn end(&mut self) {
+        self.under_way = false;
+        self.sockets = FxHashSet::default();
+    }
+
+    /// A socket ended, by address and first-seen time.
+    pub(super) fn add(&mut self, sock: u64, first_seen_ns: u64) {
+        if self.under_way && first_seen_ns != 0 && self.sockets.len() < Self::MAX {
+            self.sockets.insert((sock, first_seen_ns));
+        }
+    }
+
+    fn has(&self, sock: u64, first_seen_ns: u64) -> bool {
+        self.sockets.contains(&(sock, first_seen_ns))
     }
 }
 
@@ -257,6 +297,21 @@ mod tests {
         // Its settlement names a probe that nobody counted.
         let settled = Record { sock: 0x10, first_seen_ns: 5, ..record(Kind::ProbeSettled) };
         assert_eq!(table.apply(&settled), Outcome::Unmatched);
+    }
+
+    #[test]
+    fn a_socket_that_ended_meanwhile_does_not_come_back() {
+        let mut table = table(10);
+        let mut whose = ByInode(HashMap::new());
+        let probe = record(Kind::ProbeSent);
+        table.apply(&probe);
+        table.sweep_begins(1);
+        table.apply(&record(Kind::Closed));
+        table.sweep_found(&found(probe.sock, probe.first_seen_ns, 0), &mut whose, 0);
+        assert_eq!(table.len(), 0);
+        // Another socket at its address is another matter.
+        table.sweep_found(&found(probe.sock, probe.first_seen_ns + 1, 0), &mut whose, 0);
+        assert_eq!(table.len(), 1);
     }
 
     #[test]

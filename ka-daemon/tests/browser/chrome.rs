@@ -4,7 +4,7 @@
 //! not shipped here; what these tests need of the protocol is this file.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,28 @@ pub(crate) struct Chrome {
     session: String,
 }
 
+/// A chromedriver and its port; none: it ended before it said one.
+fn listening(program: &Path) -> Option<(Child, u16)> {
+    let mut driver = Command::new(program)
+        .arg("--port=0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.find_map(|line| {
+        line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
+    });
+    let Some(port) = port else {
+        driver.wait().unwrap();
+        return None;
+    };
+    // Whatever else it says must not fill the pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    Some((driver, port))
+}
+
 impl Chrome {
     /// Starts one; none where there is no chromedriver and nobody demands it.
     pub(crate) fn start() -> Option<Self> {
@@ -44,21 +66,11 @@ impl Chrome {
             return None;
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut driver = Command::new(program)
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| {
-                line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').parse().ok()
-            })
+        // Several that start at once may want the same port: it then ends, and another one is tried.
+        let (driver, port) = std::iter::repeat_with(|| listening(&program))
+            .take(5)
+            .find_map(|started| started)
             .expect("chromedriver says its port");
-        // Whatever else it says must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
         let mut chrome = Self { runtime, driver, port, session: String::new() };
         let arguments = [
             "--headless=new",

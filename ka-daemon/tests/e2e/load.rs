@@ -81,6 +81,8 @@ fn check(daemon: &Daemon, net: &Net, kept: u64) -> Result<()> {
     let inode = format!("netns=\"{}\"", net.inode(Side::A)?);
     let observed = sum(&page, "ka_observed_keepalive_probes_total", &[&inode]);
     let kernel = net.nstat(Side::A)?.keepalive;
+    let shown = sum(&page, "ka_kernel_keepalive_probes_total", &[&inode]);
+    ensure!(shown == kernel, "expected the page to show the kernel's {kernel} probes, came {shown}");
     if kept > 0 && observed < kernel {
         say(&format!(
             "load: this kernel kept {kept} timer runs from BPF programs (its own trace has them); \
@@ -132,6 +134,9 @@ fn check(daemon: &Daemon, net: &Net, kept: u64) -> Result<()> {
     let (emitted, received) =
         (sum(&page, "ka_records_emitted_total", &[]), sum(&page, "ka_records_received_total", &[]));
     ensure!(emitted == received, "expected emitted = received, came {emitted} and {received}");
+    // Whose they are was known from the first record on: each worker is this very program.
+    let owned = sum(&page, "ka_keepalive_probes_sent_total", &["comm=\"e2e"]);
+    ensure!(owned == sent, "expected all {sent} probes counted for the workers, came {owned}");
     Ok(())
 }
 

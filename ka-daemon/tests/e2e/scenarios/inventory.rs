@@ -1,4 +1,5 @@
 //! Every socket of the node, beside `ss` and `getsockopt`.
+//! Needs `unsafe` to hand a descriptor to a program that is executed.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
