@@ -215,7 +215,7 @@ fn full(row: &mut SocketRow, common: *const u8, state: u8) -> bool {
     holder(row, sk.cast());
     row.cgroup_id = tracked::cgroup(row.sock);
     if let Some(tracked) = tracked::find(row.sock) {
-        if tracked.who.has(&now(row, sk.cast())) {
+        if tracked.who.has(&now(row)) {
             row.first_seen_ns = tracked.who.first_seen_ns;
         }
     }
@@ -224,11 +224,12 @@ fn full(row: &mut SocketRow, common: *const u8, state: u8) -> bool {
 
 /// Both ends, to compare with those of a tracked socket.
 #[inline(always)]
-fn now(row: &SocketRow, sk: *const u8) -> Ends {
+fn now(row: &SocketRow) -> Ends {
     // SAFETY: the same size, and words have no invalid pattern.
     let words = |bytes: [u8; 16]| unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(bytes) };
     Ends {
-        net: load!(sk, layout!(net.offset), u64),
+        // As a number: what is loaded through a typed pointer is one again.
+        net: member(row.sock, layout!(net.offset)),
         family: row.family,
         local_port: row.local_port,
         remote_port: row.remote_port,
