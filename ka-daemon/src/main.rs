@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use jiff::tz::TimeZone;
 use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
@@ -15,8 +14,8 @@ use ka_daemon::run;
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    dispatch(Cli::parse().into_command(), started).unwrap_or_else(|error| {
-        // Standard error may be a terminal that is gone: there is nobody left to tell then.
+    dispatch(Cli::of_process().into_command(), started).unwrap_or_else(|error| {
+        // Standard error may be a pipe or a terminal that is gone: there is nobody left to tell then.
         drop(writeln!(io::stderr(), "ka-daemon: {}", told(&error)));
         ExitCode::FAILURE
     })

@@ -7,6 +7,7 @@ pub mod owner;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,9 @@ pub enum RunError {
     /// The metrics contradict each other.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The thread that attaches ended early.
+    #[error("attaching to the kernel ended early: {0}")]
+    Attach(String),
     /// The owner of the table ended early.
     #[error("reading records ended early: {0}")]
     Owner(String),
@@ -157,15 +161,22 @@ pub async fn start(
     let log = settings.record_log.as_deref().map(RecordLog::create).transpose()?;
     let listener = server::bind(settings.listen_address).await?;
     let unix_socket = settings.unix_socket.as_deref().map(UnixSocket::bind).transpose()?;
-    let kernel = Kernel::inspect(settings.btf.as_deref())?;
-    let hooks = KernelHooks::attach(&kernel, &options(&settings))?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let (hz, hooks) = tokio::select! {
+        attached = attach(settings.btf.clone(), options(&settings)) => attached?,
+        () = &mut shutdown => {
+            // The thread that attaches goes on until the process ends, and with it all that it attached.
+            tracing::info!("stopped before everything was attached");
+            return Ok(());
+        }
+    };
     let source = hooks.source()?;
     let hooks = Arc::new(hooks);
     let iterators: Arc<dyn Iterators> = Arc::clone(&hooks) as _;
     let pods = PodSource::start(settings.kubernetes.as_ref());
     let sources = Sources { pods: pods.names(), ..Sources::default() };
     let directory = Arc::new(Mutex::new(Directory::new(Arc::clone(&iterators), sources)));
-    let inventory = Some(inventory::read::Reader::new(iterators, directory, kernel.hz));
+    let inventory = Some(inventory::read::Reader::new(iterators, directory, hz));
     let config = Arc::new(config);
     let parts = Parts {
         settings,
@@ -184,6 +195,19 @@ pub async fn start(
     tokio::select! {
         result = run(parts, shutdown) => result,
         never = config.follow(hangups) => match never {},
+    }
+}
+
+/// Inspects the kernel and attaches, on a thread of its own: both block, with a large table for seconds. Tells
+/// the kernel's tick rate, too.
+async fn attach(btf: Option<PathBuf>, options: Options) -> Result<(u32, KernelHooks), RunError> {
+    let slow = move || {
+        let kernel = Kernel::inspect(btf.as_deref())?;
+        Ok((kernel.hz, KernelHooks::attach(&kernel, &options)?))
+    };
+    match tokio::task::spawn_blocking(slow).await {
+        Ok(attached) => attached,
+        Err(error) => Err(RunError::Attach(error.to_string())),
     }
 }
 

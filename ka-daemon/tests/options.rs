@@ -5,11 +5,15 @@
 use std::process::{Command, Output};
 
 fn daemon(args: &[&str]) -> Output {
+    daemon_with(args, &[])
+}
+
+fn daemon_with(args: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ka-daemon"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("KA_")) {
         command.env_remove(name);
     }
-    command.args(args).output().unwrap()
+    command.args(args).env_remove("NODE_NAME").envs(variables.iter().copied()).output().unwrap()
 }
 
 #[test]
@@ -65,6 +69,54 @@ fn wrong_choices_list_the_right_ones() {
 }
 
 #[test]
+fn wrong_variables_are_named() {
+    for (variable, value, expected) in [
+        (
+            "KA_MAX_SOCKETS",
+            "x",
+            "invalid value 'x' for 'environment variable KA_MAX_SOCKETS (--max-sockets <N>)'",
+        ),
+        ("KA_HOOKS", "", "a value is required for 'environment variable KA_HOOKS (--hooks <PLAN>)'"),
+        ("KA_HOOKS", "best", "invalid value 'best' for 'environment variable KA_HOOKS (--hooks <PLAN>)'"),
+        (
+            "KA_BPF_STATS",
+            "maybe",
+            "invalid value 'maybe' for 'environment variable KA_BPF_STATS (--bpf-stats)'",
+        ),
+        ("KA_LOG_LEVEL", "loud", "environment variable KA_LOG_LEVEL (--log.level <LEVEL>)"),
+    ] {
+        for command in [&[][..], &["run"]] {
+            let output = daemon_with(command, &[(variable, value)]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains(expected), "{variable}={value}: {said}");
+            assert_eq!(output.status.code(), Some(2), "{variable}={value}");
+        }
+    }
+    let output = daemon_with(&["--max-sockets", "0"], &[("KA_MAX_SOCKETS", "x")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("invalid value '0' for '--max-sockets <N>'"), "the command line wins: {said}");
+}
+
+#[test]
+fn variables_of_switches_take_the_usual_words() {
+    // A wrong value of another option ends the program once the variable was taken.
+    for word in ["1", "true", "yes", "on", "0", "false", "no", "OFF"] {
+        for variable in ["KA_BPF_STATS", "KA_WEB_EXPOSE_SOCKETS"] {
+            let output = daemon_with(&["--web.unix-socket", "/nowhere/at/all"], &[(variable, word)]);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(!said.contains(variable), "{variable}={word}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{variable}={word}: {said}");
+        }
+    }
+    #[cfg(feature = "kubernetes")]
+    for (word, code) in [("1", 2), ("Yes", 2), ("on", 2), ("no", 1)] {
+        let output = daemon_with(&["--web.unix-socket", "/nowhere/at/all"], &[("KA_KUBERNETES", word)]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "KA_KUBERNETES={word} needs a node: {said}");
+    }
+}
+
+#[test]
 fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -87,6 +139,17 @@ fn what_cannot_be_had_is_an_error_before_anything_is_attached() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("/nowhere/at/all") && said.contains("--record-log"), "{said}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_changes_no_exit_code() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ka-daemon"));
+    // It logs that it starts, then tells the error.
+    let status =
+        command.args(["run", "--log.level=trace", "--record-log", "/nowhere/at/all"]).stderr(writer).status();
+    assert_eq!(status.unwrap().code(), Some(1), "a panic ends it with 101");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn record(kind: Kind) -> Record {
         sock: 0xffff_8880_0000_1000,
         first_seen_ns: SECOND_NS,
         run_ns: 7,
-        probe_us: 1000,
+        probe_us: 99_000_000,
         inode: 12_345,
         cgroup_id: 99,
         local: address(&[10, 0, 0, 2]),
@@ -145,7 +145,7 @@ fn a_line_holds_every_fact_in_the_units_that_people_read() {
 fn each_kind_has_the_fields_of_its_own() {
     let answer = Record {
         flags: Record::KEEPALIVE | Record::ANSWERED,
-        answer_us: 1045,
+        answer_us: 99_000_045,
         segs_in: 1,
         ..record(Kind::ProbeSettled)
     };

@@ -87,6 +87,7 @@ fn record(n: u64, sockets: u64) -> Record {
         sysctl_keepidle: 7200 * 250,
         sysctl_keepintvl: 75 * 250,
         sysctl_keepcnt: 9,
+        received_age: 15 * 250,
         segs_in: u32::from(!sent),
         family: 2,
         flags: Record::KEEPALIVE | if sent { 0 } else { Record::ANSWERED },
@@ -100,7 +101,9 @@ fn record(n: u64, sockets: u64) -> Record {
 fn check(totals: &OwnerTotals, records: u64) -> anyhow::Result<()> {
     anyhow::ensure!(totals.conserved(), "the totals do not add up: {totals:?}");
     anyhow::ensure!(
-        totals.sent + totals.answered == records && totals.unsettled == 0,
+        totals.sent + totals.answered == records
+            && totals.unsettled == 0
+            && totals.rtt.count() == totals.answered,
         "{records} records were to be probes and their answers: {totals:?}"
     );
     Ok(())

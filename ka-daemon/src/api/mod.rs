@@ -9,12 +9,14 @@ pub mod feed;
 pub mod health;
 pub mod openapi;
 pub mod page;
+mod places;
 mod query;
 mod routes;
 pub mod server;
 pub mod sockets;
 pub mod source;
 pub mod status;
+mod stream;
 pub mod unix;
 
 pub use access::Peer;

@@ -1,10 +1,10 @@
 //! Accepts connections and serves a router on them, within limits: many clients, slow clients and
 //! large heads must not cost the node more than a scrape does.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,17 +16,20 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::Service as _;
 
 use super::access::Peer;
+use super::places::{Answer, Place, Places, Request as InProgress};
+use super::stream::Watched;
 use super::unix::UnixSocket;
 
-/// Connections at once; more wait in the kernel's backlog.
+/// Connections at once. Whoever comes next takes the place of one that does nothing, or waits in the
+/// kernel's backlog.
 const CONNECTIONS: usize = 64;
 /// Time for a request's head; also ends connections that stay silent.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of a request's head; also the read buffer, so a body cannot grow it either.
+/// Bytes of a request's head; also the read buffer, so a body cannot grow it either, and what may wait to be
+/// written before the next of several requests is looked at.
 const HEAD_BYTES: usize = 32 * 1024;
 /// Time for requests in progress to finish after shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(1);
@@ -93,29 +96,24 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let server = Server::new(router);
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        // A slot first: a connection that is accepted is served. The semaphore is never closed, so
-        // that this is always one.
-        let accept = async {
-            let slot = Arc::clone(&slots).acquire_owned().await;
-            (accept(&listener, unix.as_ref()).await, slot)
-        };
-        let (accepted, slot) = tokio::select! {
+        // The client first: nobody is sent away for one that does not come.
+        let accept = async { Ok((accept(&listener, unix.as_ref()).await?, places.take().await)) };
+        let accepted: io::Result<_> = tokio::select! {
             () = &mut shutdown => break,
             accepted = accept => accepted,
         };
-        match (accepted, slot) {
-            (Ok(Accepted::Tcp(stream, peer)), Ok(slot)) => server.serve(stream, peer, slot),
-            (Ok(Accepted::Unix(stream)), Ok(slot)) => server.serve(stream, Peer::Unix, slot),
+        match accepted {
+            Ok((Accepted::Tcp(stream, peer), place)) => server.serve(stream, peer, place),
+            Ok((Accepted::Unix(stream), place)) => server.serve(stream, Peer::Unix, place),
             // A client that left, or no free descriptor: neither ends the server. The pause keeps
             // the latter from spinning.
-            (Err(error), _) => {
+            Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            (Ok(_), Err(closed)) => tracing::error!(%closed, "a connection was turned away"),
         }
     }
     drop((listener, unix));
@@ -160,22 +158,28 @@ impl Server {
     }
 
     /// Serves one connection, on a task of its own.
-    fn serve<IO>(&self, stream: IO, peer: Peer, slot: OwnedSemaphorePermit)
+    fn serve<IO>(&self, stream: IO, peer: Peer, place: Place)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
+        let client = place.client();
+        let stream = Watched::new(stream, place.client());
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let in_progress = InProgress::of(&client);
             request.extensions_mut().insert(peer);
             // A router is always ready.
-            router.clone().call(request)
+            let answer = router.clone().call(request);
+            async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer::new(body, in_progress))) }
         });
         let connection = self.graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                },
+                () = place.is_needed() => tracing::debug!("a connection that did nothing made room for another"),
             }
-            drop(slot);
         });
     }
 }

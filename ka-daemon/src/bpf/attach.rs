@@ -80,7 +80,8 @@ impl KernelHooks {
             }
             let status = hooks.try_intent(intent, options.hooks, &btf, kernel);
             if status.plan.is_none() && (required(intent) || intent == Intent::ExactRtt) {
-                return Err(BpfError::Intent { intent, reasons: status.reason.clone() });
+                let btf = kernel.btf_asked.then(|| kernel.btf_path.clone());
+                return Err(BpfError::Intent { intent, reasons: status.reason.clone(), btf });
             }
         }
         let switches = hooks.switches();

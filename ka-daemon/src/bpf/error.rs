@@ -1,5 +1,7 @@
 //! Why the kernel side could not be attached.
 
+use std::path::{Path, PathBuf};
+
 use aya::programs::ProgramError;
 use thiserror::Error;
 
@@ -20,12 +22,14 @@ pub enum BpfError {
     #[error("cannot load the kernel programs: {0}")]
     Object(String),
     /// Every plan failed for something the daemon cannot do without.
-    #[error("cannot observe {}: {}; `ka-daemon check` shows what this kernel offers", .intent.label(), .reasons)]
+    #[error("cannot observe {}: {reasons}; {}", .intent.label(), hint(.btf.as_deref()))]
     Intent {
         /// What could not be observed.
         intent: Intent,
         /// Each plan tried with its error.
         reasons: String,
+        /// The file of type information, where it was named.
+        btf: Option<PathBuf>,
     },
     /// A map of the object file is missing or refuses an operation.
     #[error("map {map}: {reason}")]
@@ -44,6 +48,21 @@ pub enum BpfError {
     /// The kernel refuses to time BPF programs.
     #[error("cannot switch on BPF statistics (--bpf-stats): {0}")]
     Stats(String),
+}
+
+/// What to do when something cannot be observed. With the type information of another kernel most programs
+/// cannot be loaded.
+fn hint(btf: Option<&Path>) -> String {
+    btf.map_or_else(
+        || "`ka-daemon check` shows what this kernel offers".to_owned(),
+        |path| {
+            format!(
+                "the type information is that of {} (--btf), which must be of the running kernel: leave --btf \
+                 out where the kernel has its own",
+                path.display()
+            )
+        },
+    )
 }
 
 /// Why a program could not be loaded or attached, in one line.
@@ -74,4 +93,21 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_file_of_type_information_is_suspected_first() {
+        let told = |btf| {
+            let reasons = "unknown BTF type `btf_trace_inet_sock_set_state`".to_owned();
+            BpfError::Intent { intent: Intent::State, reasons, btf }.to_string()
+        };
+        let own = told(None);
+        assert!(own.contains("`ka-daemon check`") && !own.contains("--btf"), "{own}");
+        let named = told(Some(PathBuf::from("/lib/other")));
+        assert!(named.contains("/lib/other (--btf), which must be of the running kernel"), "{named}");
+    }
 }

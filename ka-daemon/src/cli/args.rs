@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use show::{DropsArgs, SocketsArgs, TopArgs};
 
 use super::settings::{Rtt, Settings, Source};
-use super::{logging, values, web};
+use super::{environment, logging, values, web};
 use crate::status::Plan;
 use crate::table::OwnerLabels;
 
@@ -62,6 +63,17 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// What was typed and what stands in the environment; ends the process where that is wrong, or where help
+    /// was asked for.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::try_parse().unwrap_or_else(|error| {
+            let typed: Vec<_> = std::env::args_os().collect();
+            let is_set = |name: &_| std::env::var_os(name).is_some();
+            environment::named(error, Self::command(), &typed, is_set).exit()
+        })
+    }
+
     /// What is to be done: `run` where nothing else was asked for.
     #[must_use]
     pub fn into_command(self) -> Command {
@@ -176,7 +188,7 @@ pub struct RunArgs {
     #[arg(long, env = "KA_RECORD_LOG", value_name = "FILE")]
     record_log: Option<PathBuf>,
     /// Ask the kernel to time its BPF programs (some 60 ns a run, for all programs of the machine).
-    #[arg(long, env = "KA_BPF_STATS")]
+    #[arg(long, env = "KA_BPF_STATS", value_parser = BoolishValueParser::new())]
     bpf_stats: bool,
     /// Configuration file, read again at SIGHUP: see docs/configuration.md.
     #[arg(long, env = "KA_CONFIG_FILE", value_name = "FILE")]
@@ -239,7 +251,7 @@ impl RunArgs {
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Exit with 1 when anything is missing, not only what is required.
-    #[arg(long, env = "KA_STRICT")]
+    #[arg(long, env = "KA_STRICT", value_parser = BoolishValueParser::new())]
     pub strict: bool,
     /// Report as JSON.
     #[arg(long)]
@@ -283,7 +295,6 @@ enum RttArg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     fn settings(args: &[&str]) -> Settings {
         let cli = Cli::try_parse_from([&["ka-daemon"], args].concat()).unwrap();

@@ -113,6 +113,13 @@ pub fn run(args: &CheckArgs, out: &mut impl Write) -> Result<bool, CheckError> {
         writeln!(out)?;
     } else {
         report.write(out)?;
+        if let (Some(path), false) = (&args.btf, report.usable) {
+            let path = path.display();
+            writeln!(
+                out,
+                "\nthe type information is that of {path} (--btf), which must be of the running kernel"
+            )?;
+        }
     }
     out.flush()?;
     Ok(if args.strict { report.complete } else { report.usable })

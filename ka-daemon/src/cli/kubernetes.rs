@@ -3,22 +3,28 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use crate::owner::KubeOptions;
+
+/// What [`BoolishValueParser`] takes as yes, in the usual spellings: where another option depends on it, clap
+/// compares the word itself.
+const TRUE: [&str; 14] =
+    ["true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "1", "t", "T", "y", "Y"];
 
 /// Options of the Kubernetes API.
 #[derive(Clone, Debug, Args)]
 pub struct KubernetesArgs {
     /// Take names of pods and containers from the Kubernetes API too, where kubelet's log files in /var/log do
     /// not tell them.
-    #[arg(long, env = "KA_KUBERNETES")]
+    #[arg(long, env = "KA_KUBERNETES", value_parser = BoolishValueParser::new())]
     kubernetes: bool,
     /// This node's name in Kubernetes: its pods are watched.
     #[arg(
         long = "kubernetes.node",
         env = "NODE_NAME",
         value_name = "NAME",
-        required_if_eq("kubernetes", "true")
+        required_if_eq_any(TRUE.map(|word| ("kubernetes", word)))
     )]
     node: Option<String>,
     /// How to reach the API server [default: the service account of the pod that the daemon runs in].

@@ -57,7 +57,12 @@ impl LogArgs {
             Level::Debug => LevelFilter::DEBUG,
             Level::Trace => LevelFilter::TRACE,
         };
-        let builder = tracing_subscriber::fmt().with_env_filter(filter(level)).with_writer(io::stderr);
+        // Whoever reads standard error may go away. What the subscriber would say of that would go the same
+        // way, by a macro that panics when it cannot.
+        let builder = tracing_subscriber::fmt()
+            .log_internal_errors(false)
+            .with_env_filter(filter(level))
+            .with_writer(io::stderr);
         match self.format {
             Format::Text => {
                 let colours = io::IsTerminal::is_terminal(&io::stderr());

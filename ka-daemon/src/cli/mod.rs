@@ -9,6 +9,7 @@ mod check_config;
 pub mod client;
 pub mod command;
 pub mod drops;
+mod environment;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod logging;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::values;
 
@@ -14,7 +15,11 @@ pub struct WebArgs {
     pub(super) unix_socket: Option<PathBuf>,
     /// Show the addresses of connections (the page and /api) to whoever reaches the listen address,
     /// not to this machine alone.
-    #[arg(long = "web.expose-sockets", env = "KA_WEB_EXPOSE_SOCKETS")]
+    #[arg(
+        long = "web.expose-sockets",
+        env = "KA_WEB_EXPOSE_SOCKETS",
+        value_parser = BoolishValueParser::new()
+    )]
     pub(super) expose_sockets: bool,
     /// A name by which browsers may reach the page and /api, beside localhost, IP addresses and this
     /// machine's name. May be repeated.

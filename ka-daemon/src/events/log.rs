@@ -4,8 +4,10 @@
 use super::json::Line;
 use crate::table::{Clock, Outcome};
 use ka_common::Record;
-use std::fs::File;
+use rustix::fs::{OFlags, major, minor};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Why the record log does not work.
@@ -18,6 +20,17 @@ pub enum LogError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// What is there is no file, and may block.
+    #[error(
+        "the record log {} is {what}, which holds up the daemon when nobody reads it; give --record-log a regular \
+         file, and read that with `tail -F`", path.display()
+    )]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
     },
     /// A line cannot be written.
     #[error("cannot write to the record log {}: {source}; no further records are logged", path.display())]
@@ -42,12 +55,29 @@ impl RecordLog {
     /// Starts a log in a new file; an old one of that name is replaced.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be made, or when something else is there: lines are written by the task that reads
+    /// the kernel's records, and what blocks it would stop everything.
     pub fn create(path: &Path) -> Result<Self, LogError> {
-        match File::create(path) {
-            Ok(file) => Ok(Self::to(path, Box::new(file))),
-            Err(source) => Err(LogError::Create { path: path.to_owned(), source }),
+        let created = |source| LogError::Create { path: path.to_owned(), source };
+        // What is there is looked at before it is opened, which means something to a terminal or a FIFO, and
+        // again through the descriptor, by which nothing else can take its place.
+        if let Ok(there) = std::fs::metadata(path) {
+            check(path, &there)?;
         }
+        let nonblocking = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(nonblocking.bits().cast_signed())
+            .open(path)
+            .map_err(created)?;
+        let there = file.metadata().map_err(created)?;
+        check(path, &there)?;
+        if there.is_file() {
+            file.set_len(0).map_err(created)?;
+        }
+        Ok(Self::to(path, Box::new(file)))
     }
 
     /// A log to any writer, called by this path in errors.
@@ -99,4 +129,25 @@ impl RecordLog {
         let path = self.path.clone();
         tracing::error!("{}", LogError::Write { path, source });
     }
+}
+
+/// Refuses what a write to may block. `/dev/null` and `/dev/full` never do.
+fn check(path: &Path, there: &Metadata) -> Result<(), LogError> {
+    const MEMORY: u32 = 1;
+    const NULL: u32 = 3;
+    const FULL: u32 = 7;
+    let kind = there.file_type();
+    let (device, number) = (major(there.rdev()), minor(there.rdev()));
+    let what = if kind.is_fifo() {
+        "a FIFO or a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else if kind.is_char_device() && !(device == MEMORY && matches!(number, NULL | FULL)) {
+        "a terminal or another device"
+    } else {
+        return Ok(());
+    };
+    Err(LogError::NotAFile { path: path.to_owned(), what })
 }

@@ -4,6 +4,7 @@ use super::decode::decode;
 use super::json::Line;
 use super::log::{LogError, RecordLog};
 use super::pump::{Pump, RecordSource};
+use crate::table::Outcome;
 use crate::table::testing::{CLOCK, SECOND_NS, record, table};
 use ka_common::record::DecodeError;
 use ka_common::{Kind, Record, Suppression, Timer};
@@ -262,4 +263,46 @@ fn a_log_that_cannot_be_made_says_where_and_what_to_do() {
     assert!(matches!(error, LogError::Create { .. }));
     let text = error.to_string();
     assert!(text.contains("/nonexistent/records") && text.contains("--record-log"), "{text}");
+}
+
+#[test]
+fn what_may_block_is_refused_at_once() {
+    let folder = std::env::temp_dir().join(format!("ka-record-log-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (fifo, socket, link) = (folder.join("fifo"), folder.join("socket"), folder.join("link"));
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::symlink(&fifo, &link).unwrap();
+    for (path, what) in [
+        (fifo.as_path(), "a FIFO"),
+        (&link, "a FIFO"),
+        (&socket, "a socket"),
+        (Path::new("/dev/ptmx"), "a terminal or another device"),
+        (Path::new("/dev/kmsg"), "a terminal or another device"),
+    ] {
+        let text = RecordLog::create(path).err().expect("not a file").to_string();
+        let path = path.display().to_string();
+        assert!(text.contains(&path) && text.contains(what) && text.contains("--record-log"), "{text}");
+    }
+    assert!(RecordLog::create(&folder).is_err(), "a folder");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn files_are_made_anew_and_what_never_blocks_is_taken() {
+    let path = std::env::temp_dir().join(format!("ka-records-{}", std::process::id()));
+    std::fs::write(&path, "older\n".repeat(1000)).unwrap();
+    let mut log = RecordLog::create(&path).unwrap();
+    log.write(&record(Kind::Closed), &Outcome::Closed { ended: None }, CLOCK);
+    log.flush();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with('{') && text.lines().count() == 1, "{text}");
+    std::fs::remove_file(&path).unwrap();
+    for (device, lost) in [("/dev/null", 0), ("/dev/full", 1)] {
+        let mut log = RecordLog::create(Path::new(device)).unwrap();
+        log.write(&record(Kind::Closed), &Outcome::Closed { ended: None }, CLOCK);
+        log.flush();
+        assert_eq!(log.lost(), lost, "{device}");
+    }
 }

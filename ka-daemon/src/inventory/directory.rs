@@ -13,7 +13,7 @@ use ka_common::FileRow;
 use super::holders::{Holders, Look};
 use super::netns::{self, Places};
 use super::source::{Iterators, rows};
-use super::{files, monotonic};
+use super::{files, monotonic, thread_time};
 use crate::owner::{Held, Owner, Owners, Sources};
 use crate::status::Intent;
 use crate::table::Whose;
@@ -61,7 +61,7 @@ impl Directory {
     /// Looks at all open files. Gives the namespaces that a descriptor names, or in which a socket is
     /// held: some are found in no other way.
     pub fn look(&mut self) -> Places {
-        let begin = Instant::now();
+        let begin = thread_time();
         let mut look = Look::default();
         let mut named = Named::default();
         let result = self.files(&mut |row| {
@@ -85,7 +85,7 @@ impl Directory {
         self.resolved.resize(self.holders.processes(), None);
         self.owners.expire(now);
         self.looked = Some(Instant::now());
-        self.cost = begin.elapsed();
+        self.cost = thread_time().saturating_sub(begin);
         named.places
     }
 
@@ -145,7 +145,7 @@ impl Directory {
         self.owners.cgroup(held.cgroup_id, monotonic())
     }
 
-    /// How long the last look took.
+    /// The time on a CPU that the last look took.
     #[must_use]
     pub const fn cost(&self) -> Duration {
         self.cost

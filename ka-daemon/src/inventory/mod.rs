@@ -17,6 +17,13 @@ pub mod totals;
 
 use std::time::Duration;
 
+/// Time that the calling thread has spent on a CPU.
+#[must_use]
+pub fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::from_secs(now.tv_sec.unsigned_abs()) + Duration::from_nanos(now.tv_nsec.unsigned_abs())
+}
+
 /// `CLOCK_MONOTONIC`, the clock of the records.
 #[must_use]
 pub fn monotonic() -> Duration {

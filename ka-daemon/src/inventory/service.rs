@@ -10,24 +10,24 @@ use std::time::{Duration, Instant, SystemTime};
 use ka_common::SocketRow;
 use tokio::sync::oneshot;
 
-use super::describe;
 use super::list::Listing;
 use super::netns::Places;
 use super::presets::Raw;
 use super::read::{Netns, Reader};
 use super::totals::{Sweep, Totals};
+use super::{describe, thread_time};
 use crate::config::{self, Config};
 use crate::run::owner::Table;
 use crate::table::{Clock, Found};
 
-/// A sweep may take this share of the time: the next one waits so many times what the last one took.
+/// A sweep may take this share of a CPU: the next one waits so many times what the last one cost.
 const SHARE: u32 = 300;
 /// How often it is looked who holds what, where that costs little.
 const LOOK: Duration = Duration::from_secs(1);
 /// Tracked sockets that are handed over at once.
 const BATCH: usize = 1024;
 /// Namespaces whose counts are read for a page. With more of them, the last sweep's are served.
-const COUNTED: usize = 64;
+const COUNTED: usize = 256;
 
 /// What the thread is asked.
 enum Request {
@@ -105,8 +105,8 @@ impl Worker {
         loop {
             let now = Instant::now();
             if now >= next {
-                let Some(took) = self.sweep() else { return };
-                next = now + self.interval.max(took * SHARE);
+                let Some(pause) = self.sweep() else { return };
+                next = now + pause;
             }
             let look = self.next_look();
             let wait = next.min(look).saturating_duration_since(Instant::now());
@@ -132,9 +132,14 @@ impl Worker {
         directory.looked().map_or_else(Instant::now, |looked| looked + pause)
     }
 
-    /// One sweep; none: the table's owner has ended.
+    /// From the begin of a sweep that cost so much time on a CPU to that of the next.
+    fn pause(&self, cost: Duration) -> Duration {
+        self.interval.max(cost * SHARE)
+    }
+
+    /// One sweep, and when the next one is due after its begin; none: the table's owner has ended.
     fn sweep(&mut self) -> Option<Duration> {
-        let begin = Instant::now();
+        let (begin, cpu) = (Instant::now(), thread_time());
         self.number += 1;
         self.table.sweep_begins(self.number)?;
         let config = self.config.load();
@@ -147,6 +152,7 @@ impl Worker {
             return None;
         }
         let took = begin.elapsed();
+        let pause = self.pause(thread_time().saturating_sub(cpu));
         match report {
             Ok(report) => {
                 for (netns, why) in &report.skipped {
@@ -155,6 +161,7 @@ impl Worker {
                 let sweep = Sweep {
                     number: self.number,
                     took,
+                    interval: pause,
                     ended_seconds: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
                     namespaces: report.namespaces,
                     skipped: report.skipped.len(),
@@ -165,7 +172,7 @@ impl Worker {
             }
             Err(error) => tracing::error!("sockets cannot be read: {error}"),
         }
-        Some(took)
+        Some(pause)
     }
 
     fn counts(&mut self) {

@@ -101,6 +101,8 @@ pub struct Sweep {
     pub number: u64,
     /// How long it took.
     pub took: Duration,
+    /// From its begin to that of the next.
+    pub interval: Duration,
     /// When it ended, in seconds since 1970.
     pub ended_seconds: f64,
     /// Namespaces that were read to the end.

@@ -30,26 +30,35 @@ pub enum KernelError {
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
     /// The type information cannot be read.
-    #[error("type information {}: {source}", path.display())]
+    #[error("type information {}{}: {source}", path.display(), named(*asked))]
     Btf {
         /// The file.
         path: PathBuf,
+        /// It was named by `--btf`.
+        asked: bool,
         /// Why.
         source: BtfError,
     },
     /// The kernel's structures are not what the programs can read.
-    #[error("kernel {release}, type information {}: {source}", path.display())]
+    #[error("kernel {release}, type information {}{}: {source}", path.display(), named(*asked))]
     Layout {
         /// `uname -r`.
         release: String,
         /// The file.
         path: PathBuf,
+        /// It was named by `--btf`.
+        asked: bool,
         /// Why.
         source: Box<layout::LayoutError>,
     },
     /// The length of a jiffy is not known.
     #[error(transparent)]
     Hz(#[from] hz::HzError),
+}
+
+/// What there is to know of a file of type information that was named: none tells of which kernel it is.
+const fn named(asked: bool) -> &'static str {
+    if asked { " (by --btf; it must be that of the running kernel)" } else { "" }
 }
 
 /// The running kernel, as far as the programs must know it.
@@ -63,6 +72,8 @@ pub struct Kernel {
     pub btf_source: String,
     /// The same, for the loader.
     pub btf_path: PathBuf,
+    /// It was named by `--btf`, so that it may be another kernel's.
+    pub btf_asked: bool,
     /// Jiffies per second.
     pub hz: u32,
     /// Where this kernel keeps what the programs read. The function addresses are 0 where
@@ -95,19 +106,20 @@ impl Kernel {
         hz: u32,
     ) -> Result<Self, KernelError> {
         let version = preflight::check(facts)?;
-        let btf_path = preflight::btf_path(btf, sys)?;
+        let (btf_path, asked) = (preflight::btf_path(btf, sys)?, btf.is_some());
         // The kernel takes a while to list its symbols, about as long as reading BTF.
         let (timer_functions, types) = std::thread::scope(|scope| {
             let symbols = scope.spawn(|| symbols::timer_functions(&proc.join("kallsyms")));
             let types = Btf::read(&btf_path);
             (symbols.join().expect("reading symbols does not panic"), types)
         });
-        let types = types.map_err(|source| KernelError::Btf { path: btf_path.clone(), source })?;
+        let types = types.map_err(|source| KernelError::Btf { path: btf_path.clone(), asked, source })?;
         let functions = timer_functions.as_ref().copied().unwrap_or_default();
         let (layout, degraded) =
             layout::resolve(&types, functions).map_err(|source| KernelError::Layout {
                 release: facts.release.clone(),
                 path: btf_path.clone(),
+                asked,
                 source: Box::new(source),
             })?;
         Ok(Self {
@@ -115,6 +127,7 @@ impl Kernel {
             version,
             btf_source: btf_path.display().to_string(),
             btf_path,
+            btf_asked: asked,
             hz,
             layout,
             degraded,

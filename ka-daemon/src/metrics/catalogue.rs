@@ -128,7 +128,7 @@ catalogue! {
     PROBE_RTT = Metric::new("ka_keepalive_probe_rtt_seconds", Type::Histogram(&RTT_BUCKETS), Unit::Seconds,
         "Time from sending a keepalive probe to its answer.").by_owner();
     PROBE_RTT_SKIPPED = Metric::counter("ka_keepalive_probe_rtt_skipped_total",
-        "Answers without a clean round trip, because other segments came or went meanwhile.");
+        "Answers without a clean round trip: something else came, went or was done meanwhile, or an earlier probe was unanswered.");
     ZERO_WINDOW_PROBES = Metric::counter("ka_zero_window_probes_sent_total",
         "Attempts of the persist timer to probe a shut window.").by_owner();
     RESETS_RECEIVED = Metric::counter("ka_resets_received_total",

@@ -36,7 +36,16 @@ pub fn markdown() -> String {
          sent = answered + unanswered + resets of phase `keepalive` that settled a probe + unsettled + pending, \
          with at most one probe pending for each live socket.\n\n\
          Records: emitted = received + lost for reason `undecodable`, once the ring buffer is drained; \
-         what was lost for reason `ring_full` or `tracked_full` was never emitted.\n",
+         what was lost for reason `ring_full` or `tracked_full` was never emitted.\n\n\
+         ## Answers and round trips\n\n\
+         A probe is answered when any acknowledgement is accepted after it was sent: the peer's data, or a late \
+         acknowledgement of own data, counts as well as the answer to the probe itself.\n\n\
+         A round trip is told only where nothing but the answer can have made it. Left out, and counted in \
+         `ka_keepalive_probe_rtt_skipped_total`, is what is ambiguous (an earlier probe went unanswered, whose \
+         answer may come late: Karn's rule) and what was disturbed: other segments came or went, data came since \
+         the probe, or the program read or wrote in between. With `--rtt exact` the arrival is taken as the \
+         answer comes, and only an earlier unanswered probe, or data since the probe, spoils it; in states other \
+         than ESTABLISHED the kernel does not show arrivals, and the simple way with all its conditions holds.\n",
     );
     text
 }

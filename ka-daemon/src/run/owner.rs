@@ -179,7 +179,12 @@ impl<S: RecordSource> Owner<S> {
                 }
             }
             Ask::SweepBegins(number) => self.pump.sweep_begins(number),
-            Ask::SweepFound(found) => self.pump.sweep_found(&found, monotonic_ns()),
+            // Records of before come first: a socket that was found may have the address of one whose end
+            // still waits.
+            Ask::SweepFound(found) => {
+                self.drain();
+                self.pump.sweep_found(&found, monotonic_ns());
+            }
             // What was counted before is counted here too, so that both can be compared.
             Ask::SweepEnds(sweep) => {
                 self.drain();

@@ -12,6 +12,7 @@ use ka_common::Record;
 use rustc_hash::FxBuildHasher;
 use std::cmp::Ordering;
 use std::hash::BuildHasher as _;
+use std::time::Duration;
 
 /// Grace on top of the longest silence that the settings of a socket allow.
 const GRACE_S: u64 = 60;
@@ -43,6 +44,9 @@ pub(super) struct Entry {
 const PENDING: u8 = 1 << 0;
 /// Whose it is was found out by its inode.
 const OWNED: u8 = 1 << 1;
+/// A probe went unanswered, or its outcome was lost, and no later one was answered: the next answer may be to
+/// any of them.
+const AMBIGUOUS: u8 = 1 << 2;
 
 /// What became of a lookup.
 #[derive(Debug, Default)]
@@ -65,13 +69,15 @@ pub(super) struct Entries {
     cursor: usize,
     /// The sweep under way, or the last.
     sweep: u8,
+    /// Until this second of `CLOCK_MONOTONIC` what the last sweeps found is there, whatever its deadline says.
+    vouched_s: u64,
 }
 
 impl Entries {
     /// Takes memory as sockets come, not ahead: entries lie scattered, so that a few of them would
     /// soon touch every page of a large table.
     pub(super) const fn new(capacity: usize) -> Self {
-        Self { table: HashTable::new(), capacity, cursor: 0, sweep: 0 }
+        Self { table: HashTable::new(), capacity, cursor: 0, sweep: 0, vouched_s: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -152,15 +158,18 @@ impl Entries {
     }
 
     /// Looks at up to `budget` places from where the last call stopped and removes the entries
-    /// that are past their deadline. A table that grew meanwhile is only walked out of step.
+    /// that are past their deadline and for which no sweep vouches. A table that grew meanwhile is only
+    /// walked out of step.
     pub(super) fn expire(&mut self, now_ns: u64, budget: usize, mut gone: impl FnMut(&mut Entry)) {
         let second = now_ns / NS_PER_S;
+        let vouching = (second < self.vouched_s).then_some(self.sweep);
         for _ in 0..budget.min(self.places()) {
             if self.cursor >= self.places() {
                 self.cursor = 0;
             }
             if let Ok(mut place) = self.table.get_bucket_entry(self.cursor)
                 && u64::from(place.get().deadline_s) <= second
+                && !vouching.is_some_and(|sweep| place.get().is_fresh(sweep))
             {
                 gone(place.get_mut());
                 place.remove();
@@ -176,14 +185,23 @@ impl Entries {
         self.sweep = sweep_byte(number);
     }
 
-    /// A sweep found this identity; none: it is not known.
-    pub(super) fn swept(&mut self, sock: u64, first_seen_ns: u64) -> Option<&mut Entry> {
+    /// A sweep found the identity of what it read, made a record; none: it is not known. Its settings may have
+    /// changed since the last record, so that its deadline is another.
+    pub(super) fn swept(&mut self, row: &Record, clock: Clock) -> Option<&mut Entry> {
         let sweep = self.sweep;
-        let entry = self.table.find_mut(hash(sock), |entry| entry.sock == sock)?;
-        (entry.first_seen_ns == first_seen_ns).then(|| {
+        let entry = self.table.find_mut(hash(row.sock), at(row))?;
+        (entry.first_seen_ns == row.first_seen_ns).then(|| {
             entry.sweep = sweep;
+            entry.deadline_s = deadline_s(row, clock);
             entry
         })
+    }
+
+    /// A sweep ended. What it and the one before it found does not expire until two more of them are due:
+    /// a socket may be silent for longer than its deadline allows, when its settings were changed.
+    pub(super) fn vouch(&mut self, now_ns: u64, interval: Duration) {
+        let two = interval.as_secs().saturating_add(1).saturating_mul(2);
+        self.vouched_s = (now_ns / NS_PER_S).saturating_add(two).saturating_add(GRACE_S);
     }
 
     /// The identity, if it is known.
@@ -199,9 +217,9 @@ impl Entries {
         is_read: impl Fn(NetnsSlot) -> bool,
         mut gone: impl FnMut(&mut Entry),
     ) {
-        let (now, before) = (self.sweep, self.sweep.wrapping_sub(1));
+        let sweep = self.sweep;
         self.table.retain(|entry| {
-            let stays = entry.sweep == now || entry.sweep == before || !is_read(entry.netns);
+            let stays = entry.is_fresh(sweep) || !is_read(entry.netns);
             if !stays {
                 gone(entry);
             }
@@ -236,6 +254,11 @@ impl<'a> Found<'a> {
 }
 
 impl Entry {
+    /// Whether this sweep or the one before it found it, or a record told of it meanwhile.
+    const fn is_fresh(&self, sweep: u8) -> bool {
+        self.sweep == sweep || self.sweep == sweep.wrapping_sub(1)
+    }
+
     /// Whether the probe of `run_ns` waits for its outcome.
     pub(super) const fn is_pending(&self) -> bool {
         self.flags & PENDING != 0
@@ -243,8 +266,17 @@ impl Entry {
 
     /// Says so, and tells how it was.
     pub(super) const fn set_pending(&mut self, pending: bool) -> bool {
-        let before = self.is_pending();
-        self.flags = if pending { self.flags | PENDING } else { self.flags & !PENDING };
+        self.set(PENDING, pending)
+    }
+
+    /// Whether the next answer may be to an earlier probe than the last. Says so, and tells how it was.
+    pub(super) const fn set_ambiguous(&mut self, ambiguous: bool) -> bool {
+        self.set(AMBIGUOUS, ambiguous)
+    }
+
+    const fn set(&mut self, flag: u8, on: bool) -> bool {
+        let before = self.flags & flag != 0;
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
         before
     }
 

@@ -13,6 +13,7 @@ use super::histogram::{IDLE_BOUNDS, RTT_BOUNDS};
 use super::netns::{NetnsSlot, NetnsTable};
 use super::outcome::Outcome;
 use super::owners::{Nobody, OwnerLabels, Owners, Whose};
+use super::round_trip::round_trip;
 use super::snapshot::{OwnerId, OwnerTotals, Snapshot, suppression_index};
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
@@ -154,7 +155,10 @@ impl SocketTable {
             counts.oddities.duplicates += 1;
             return Outcome::Duplicate;
         }
-        counts.abandon(entry);
+        let lost = counts.abandon(entry);
+        if lost || record.probes_out > 1 {
+            entry.set_ambiguous(true);
+        }
         entry.run_ns = record.run_ns;
         // A probe without a run has no name by which it could be settled.
         let pending = record.run_ns != 0;
@@ -172,8 +176,7 @@ impl SocketTable {
 
     fn settled(&mut self, record: &Record) -> Outcome {
         let answered = record.flags & Record::ANSWERED != 0;
-        let rtt = if answered { round_trip(record) } else { None };
-        let Some(owner) = self.settle(record, rtt) else {
+        let Some((owner, rtt)) = self.settle(record, answered) else {
             self.counts.oddities.unmatched += 1;
             return Outcome::Unmatched;
         };
@@ -314,16 +317,23 @@ impl SocketTable {
         owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, seconds(record.time_ns))
     }
 
-    /// Takes the pending state from the probe that a settlement names; none: it is not pending.
-    fn settle(&mut self, record: &Record, rtt: Option<Duration>) -> Option<OwnerId> {
+    /// Takes the pending state from the probe that a settlement names, and tells whose it is and its round
+    /// trip, if it has one; none: it is not pending.
+    ///
+    /// Answers name no probe. After one that went unanswered the next answer may be its, late (Karn's
+    /// ambiguity), and is no measure of either.
+    fn settle(&mut self, record: &Record, answered: bool) -> Option<(OwnerId, Option<Duration>)> {
+        let clock = self.clock;
         let entry = self.find(record).filter(|entry| entry.is_pending() && entry.run_ns == record.run_ns)?;
         entry.set_pending(false);
+        let ambiguous = entry.set_ambiguous(!answered);
+        let rtt = if answered && !ambiguous { round_trip(record, clock) } else { None };
         if let Some(rtt) = rtt {
             entry.rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
         }
         let owner = entry.owner;
         self.counts.of(owner).pending -= 1;
-        Some(owner)
+        Some((owner, rtt))
     }
 
     /// Removes the record's socket, and tells whose it was; none: it was not in the table. A probe that is
@@ -369,27 +379,19 @@ pub(super) fn forget(
     netns.lose(entry.netns);
 }
 
-/// The round trip of an answered probe. Without an arrival time taken as the answer came, only an
-/// exchange that nothing else touched gives one: one segment in, none out since the probe.
-fn round_trip(record: &Record) -> Option<Duration> {
-    let clean = record.flags & Record::EXACT != 0 || (record.segs_in == 1 && record.segs_out == 0);
-    if !clean || record.probe_us == 0 || record.answer_us == 0 {
-        return None;
-    }
-    record.answer_us.checked_sub(record.probe_us).map(Duration::from_micros)
-}
-
 impl Snapshot {
     pub(super) fn of(&mut self, owner: OwnerId) -> &mut OwnerTotals {
         &mut self.owners[owner.index()]
     }
 
-    /// A pending probe whose outcome will not be known any more.
-    fn abandon(&mut self, entry: &mut Entry) {
-        if entry.set_pending(false) {
+    /// Gives up a pending probe whose outcome will not be known any more; tells whether there was one.
+    fn abandon(&mut self, entry: &mut Entry) -> bool {
+        let pending = entry.set_pending(false);
+        if pending {
             let totals = self.of(entry.owner);
             totals.pending -= 1;
             totals.unsettled += 1;
         }
+        pending
     }
 }

@@ -22,13 +22,9 @@ fn with(kind: Kind, change: impl FnOnce(&mut Record)) -> Record {
 }
 
 fn answer(change: impl FnOnce(&mut Record)) -> Record {
-    with(Kind::ProbeSettled, |r| {
-        r.flags |= Record::ANSWERED;
-        r.probe_us = 1000;
-        r.answer_us = 1045;
-        r.segs_in = 1;
-        change(r);
-    })
+    let mut made = super::testing::answer();
+    change(&mut made);
+    made
 }
 
 #[test]
@@ -46,31 +42,41 @@ fn a_probe_is_sent_then_answered() {
 }
 
 #[test]
-fn only_a_clean_exchange_gives_a_round_trip() {
-    type Case = (&'static str, fn(&mut Record), Option<u64>);
-    let cases: [Case; 8] = [
-        ("clean", |_| (), Some(45)),
-        ("the peer probed too", |r| r.segs_in = 2, None),
-        ("nothing came in", |r| r.segs_in = 0, None),
-        ("something went out", |r| r.segs_out = 1, None),
-        ("no send time", |r| r.probe_us = 0, None),
-        ("no arrival time", |r| r.answer_us = 0, None),
-        ("answered before it was sent", |r| r.answer_us = 999, None),
-        (
-            "spoiled but exact",
-            |r| {
-                r.segs_in = 5;
-                r.flags |= Record::EXACT;
-            },
-            Some(45),
-        ),
+fn an_answer_without_a_round_trip_is_counted_as_skipped() {
+    let mut table = table(8);
+    table.apply(&record(SENT));
+    let spoiled = answer(|r| r.segs_in = 2);
+    assert_eq!(table.apply(&spoiled), Outcome::Settled { answered: true, rtt: None });
+    assert_eq!((table.snapshot().rtt_skipped, totals(&table).rtt.count()), (1, 0));
+}
+
+#[test]
+fn an_answer_that_may_be_to_an_earlier_probe_gives_no_round_trip() {
+    type Before = (&'static str, fn(&mut SocketTable, &mut Record));
+    let befores: [Before; 4] = [
+        ("the kernel counts an earlier one", |_, probe| probe.probes_out = 2),
+        ("an earlier one was unanswered, and the kernel began to count anew", |table, _| {
+            table.apply(&record(SENT));
+            table.apply(&record(Kind::ProbeSettled));
+        }),
+        ("the outcome of an earlier one was lost", |table, _| {
+            table.apply(&record(SENT));
+        }),
+        ("exact or not", |_, probe| (probe.probes_out, probe.flags) = (2, probe.flags | Record::EXACT)),
     ];
-    for (name, change, us) in cases {
+    for (name, before) in befores {
         let mut table = table(8);
-        table.apply(&record(SENT));
-        let rtt = us.map(Duration::from_micros);
-        assert_eq!(table.apply(&answer(change)), Outcome::Settled { answered: true, rtt }, "{name}");
-        assert_eq!(table.snapshot().rtt_skipped, u64::from(us.is_none()), "{name}");
+        let mut probe = with(SENT, |r| r.run_ns = 8);
+        before(&mut table, &mut probe);
+        table.apply(&probe);
+        let exact = probe.flags & Record::EXACT;
+        let late = answer(|r| (r.run_ns, r.flags) = (8, r.flags | exact));
+        assert_eq!(table.apply(&late), Outcome::Settled { answered: true, rtt: None }, "{name}");
+        assert_eq!(table.snapshot().rtt_skipped, 1, "{name}");
+        table.apply(&with(SENT, |r| r.run_ns = 9));
+        let rtt = Some(Duration::from_micros(45));
+        let next = answer(|r| r.run_ns = 9);
+        assert_eq!(table.apply(&next), Outcome::Settled { answered: true, rtt }, "{name}: the next one");
     }
 }
 

@@ -37,7 +37,8 @@ impl SocketTable {
         let mut owner_of = |totals: &mut _, overflow: &mut _| {
             owners.find(&whose.owner(row.into(), false), totals, overflow, second)
         };
-        if let Some(entry) = entries.swept(row.sock, row.first_seen_ns) {
+        let record = as_record(found, now_ns);
+        if let Some(entry) = entries.swept(&record, *clock) {
             let owner = owner_of(&mut counts.owners, &mut counts.owner_overflow);
             // A pending probe is settled with whoever it was sent for.
             if owner != entry.owner && !entry.is_pending() && row.inode != 0 {
@@ -47,7 +48,6 @@ impl SocketTable {
             }
             return;
         }
-        let record = as_record(found, now_ns);
         let found = entries.enter(&record, *clock, || {
             let slot = netns.find(*namespace, *sweep);
             (owner_of(&mut counts.owners, &mut counts.owner_overflow), slot)
@@ -77,6 +77,7 @@ impl SocketTable {
                 forget(entry, netns, owners, counts, second);
             },
         );
+        entries.vouch(now_ns, sweep.interval);
         netns.swept(&sweep.namespaces, sweep.skipped > 0, sweep.number);
         owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, second);
         counts.sweep = Some(sweep);
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
     use crate::inventory::read::Netns;
     use crate::owner::{Held, Owner};
-    use crate::table::testing::{HZ, SECOND_NS, record, table};
+    use crate::table::testing::{HZ, SECOND_NS, answer, record, table};
     use crate::table::{Outcome, OwnerTotals};
     use std::collections::HashMap;
 
@@ -192,6 +193,59 @@ mod tests {
         }
     }
 
+    /// A second after each sweep, and just before the next one, everything that may expire does.
+    fn sweep_and_expire(table: &mut SocketTable, number: u64, interval_s: u64, rows: &[Found]) {
+        let began_ns = number * interval_s * SECOND_NS;
+        table.sweep_begins(number);
+        for row in rows {
+            table.sweep_found(row, &mut ByInode(HashMap::new()), began_ns);
+        }
+        let ended = Sweep { number, interval: Duration::from_secs(interval_s), ..Sweep::default() };
+        table.sweep_ends(Arc::new(ended), began_ns);
+        for after_s in [1, interval_s - 1] {
+            table.expire(began_ns + after_s * SECOND_NS, usize::MAX);
+        }
+    }
+
+    #[test]
+    fn a_socket_that_sweeps_find_keeps_its_probe_whatever_its_settings_become() {
+        for interval_s in [15, 3600] {
+            let mut table = table(10);
+            let fast =
+                Record { time_ns: 0, keepidle: HZ, keepintvl: HZ, keepcnt: 1, ..record(Kind::ProbeSent) };
+            sweep_and_expire(&mut table, 0, interval_s, &[]);
+            table.apply(&fast);
+            // Slower, or off: nothing is heard of it any more.
+            let mut row = found(fast.sock, fast.first_seen_ns, 0);
+            row.row.keepcnt = 1;
+            for number in 1..1000 {
+                sweep_and_expire(&mut table, number, interval_s, &[row]);
+                assert_eq!((table.len(), sent(&table, "")), (1, vec![(1, 1)]), "sweep {number}");
+            }
+            // Sweeps fail from now on; nothing vouches for it, and its deadline comes.
+            let last_s = 999 * interval_s;
+            let deadline_s = (last_s + 2 * (7200 + 75) + 60).max(last_s + 2 * (interval_s + 1) + 60);
+            table.expire((deadline_s - 1) * SECOND_NS, usize::MAX);
+            assert_eq!(table.len(), 1);
+            table.expire(deadline_s * SECOND_NS, usize::MAX);
+            assert_eq!((table.len(), table.snapshot().oddities.expired), (0, 1));
+        }
+    }
+
+    #[test]
+    fn what_a_sweep_cannot_read_expires_all_the_same() {
+        let mut table = table(10);
+        table.apply(&record(Kind::ProbeSent));
+        // The deadline of a record is 360 s after it.
+        for number in 10..40 {
+            table.sweep_begins(number);
+            let ended = Sweep { number, skipped: 1, interval: Duration::from_secs(15), ..Sweep::default() };
+            table.sweep_ends(Arc::new(ended), number * 15 * SECOND_NS);
+            table.expire((number * 15 + 1) * SECOND_NS, usize::MAX);
+        }
+        assert_eq!((table.len(), table.snapshot().oddities.expired), (0, 1));
+    }
+
     #[test]
     fn a_tracked_socket_that_is_not_known_comes_in_and_counts_nothing() {
         let mut table = table(10);
@@ -239,10 +293,7 @@ mod tests {
         let mut table = table(10);
         let probe = record(Kind::ProbeSent);
         table.apply(&probe);
-        let mut settled = record(Kind::ProbeSettled);
-        settled.flags |= Record::ANSWERED;
-        (settled.segs_in, settled.probe_us, settled.answer_us) = (1, 100, 145);
-        table.apply(&settled);
+        table.apply(&answer());
         let asked = [(probe.sock, probe.first_seen_ns), (probe.sock, 99), (1, 1)];
         assert_eq!(table.round_trips(&asked), [Some(Duration::from_micros(45)), None, None]);
     }

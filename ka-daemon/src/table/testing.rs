@@ -29,8 +29,24 @@ pub(crate) fn record(kind: Kind) -> Record {
         reason: u8::from(kind == Kind::Suppressed),
         count: u32::from(kind == Kind::ZeroWindowProbe),
         state: super::tcp::ESTABLISHED,
+        probes_out: u8::from(kind == Kind::ProbeSent),
         retries2: 15,
         ..Record::new_zeroed()
+    }
+}
+
+/// The answer to the probe of [`record`]: it took 45 µs, and 20 s ago the probe was sent.
+pub(crate) fn answer() -> Record {
+    let settled = record(Kind::ProbeSettled);
+    let probe_us = (settled.time_ns - 20 * SECOND_NS) / 1_000;
+    Record {
+        flags: settled.flags | Record::ANSWERED,
+        probe_us,
+        answer_us: probe_us + 45,
+        acked_age: 20 * HZ,
+        received_age: 35 * HZ,
+        segs_in: 1,
+        ..settled
     }
 }
 

@@ -8,6 +8,7 @@ mod access;
 mod daemon;
 mod drops;
 mod events;
+mod hanging;
 mod http;
 mod openapi;
 mod parameters;

@@ -1,6 +1,6 @@
 //! A headless Chromium, driven by Debian's chromedriver over the W3C's protocol for it.
 //!
-//! The clients that crates.io offers bring an HTTP stack of their own, or a licence (MPL-2.0) that is
+//! The clients on offer bring an HTTP stack of their own, or a licence (MPL-2.0) that is
 //! not shipped here; what these tests need of the protocol is this file.
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -228,7 +228,7 @@ fn now(row: &SocketRow) -> Ends {
     // SAFETY: the same size, and words have no invalid pattern.
     let words = |bytes: [u8; 16]| unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(bytes) };
     Ends {
-        // As a number: what is loaded through a typed pointer is one again.
+        // Read, not loaded: the verifier lets nobody compute with a typed pointer.
         net: member(row.sock, layout!(net.offset)),
         family: row.family,
         local_port: row.local_port,

@@ -321,13 +321,16 @@ fn come_and_go(case: &Case<'_>) -> Result<Expect> {
     Ok(Expect::nothing())
 }
 
+/// Sweeps over many namespaces come seldom.
+const PATIENCE: Duration = Duration::from_mins(5);
+
 fn wait(what: &str, done: impl Fn() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(90);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if done()? {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "expected {what}, it did not come within 90 s");
+        ensure!(Instant::now() < deadline, "expected {what}, it did not come within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }

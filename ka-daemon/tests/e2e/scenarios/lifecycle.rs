@@ -1,6 +1,8 @@
 //! Settings that change, states without probes, tuples that come again, other protocols.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("tuple_reuse", tuple_reuse),
     // Subflows take SO_KEEPALIVE from the MPTCP socket since 5.14.
     Scenario { name: "mptcp", min_kernel: (5, 14), run: mptcp },
+    on_any("signal_during_the_start", signal_during_start),
 ];
 
 fn settings(rec: &Rec) -> (Option<f64>, Option<f64>, Option<u64>) {
@@ -156,4 +159,29 @@ fn mptcp(case: &Case<'_>) -> Result<Expect> {
     case.close(b)?;
     std::thread::sleep(Duration::from_secs(1));
     Ok(Expect::nothing().any_resets())
+}
+
+/// A daemon that is told to stop before it has attached stops, with success. That nothing stays attached is
+/// looked at when all scenarios are done.
+fn signal_during_start(case: &Case<'_>) -> Result<Expect> {
+    let mut daemon = Command::new(&case.env.program)
+        .args(["run", "--web.listen-address", "127.0.0.1:0", "--hooks", &case.env.hooks])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start a daemon")?;
+    let mut stderr = BufReader::new(daemon.stderr.take().context("no stderr")?);
+    let mut said = String::new();
+    // Told once signals are received and before anything is attached.
+    stderr.read_line(&mut said)?;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.id()).context("pid")?);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).context("SIGTERM")?;
+    stderr.read_to_string(&mut said)?;
+    let status = daemon.wait()?;
+    ensure!(
+        status.success() && said.contains("stopped before everything was attached"),
+        "expected an early end and exit code 0, came {status} and\n{said}"
+    );
+    Ok(Expect::nothing())
 }

@@ -8,6 +8,7 @@ mod lifecycle;
 mod locked;
 mod programs;
 mod reset;
+mod round_trip;
 mod timeout;
 mod window;
 
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         locked::SCENARIOS,
         programs::SCENARIOS,
         reset::SCENARIOS,
+        round_trip::SCENARIOS,
         timeout::SCENARIOS,
         window::SCENARIOS,
     ]

@@ -7,10 +7,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use super::{Scenario, on_any};
 use crate::case::{Case, Expect};
+use crate::daemon::sum;
 use crate::net::{Family, Net, Side};
 
 pub(super) const SCENARIOS: &[Scenario] = &[on_any("program_go", go), on_any("program_nginx", nginx)];
@@ -53,12 +55,24 @@ fn go(case: &Case<'_>) -> Result<Expect> {
         let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds));
         ensure!(first == Some((Some(15.0), Some(15.0))), "expected Go's 15/15, came {first:?}");
         case.all_answered(side, &view)?;
+        let netns = case.net.inode(side)?.to_string();
+        let args = ["sockets", "--netns", &netns, "--state", "ESTABLISHED"];
+        let shown = case.env.daemon.command(&case.env.program, &args)?;
+        let [socket] = &shown[..] else { bail!("expected one connection, came {shown:?}") };
+        told(socket, &[("/preset", "go"), ("/owner/comm", "go-keepalive"), ("/origin/keepidle", "socket")])?;
+        told(socket, &[("/keepidle_seconds", 15), ("/keepintvl_seconds", 15)])?;
+        told(socket, &[("/keepalive", true)])?;
     }
     // They say goodbye while the path is whole; cut off, they would stay as orphans.
     drop((client, server));
     for side in Side::BOTH {
         case.wait(side, "the outcome of every probe", |v| matches!(v.pending(), Ok(0)))?;
     }
+    // Counted for their owner from the first probe on.
+    let sent = case.view(Side::A)?.sent() + case.view(Side::B)?.sent();
+    let page = case.env.daemon.metrics()?;
+    let owned = sum(&page, "ka_keepalive_probes_sent_total", &["comm=\"go-keepalive\""]);
+    ensure!(owned == sent, "expected {sent} probes of go-keepalive, came {owned}");
     Ok(Expect::nothing())
 }
 
@@ -99,11 +113,45 @@ fn nginx(case: &Case<'_>) -> Result<Expect> {
     let view = case.wait(Side::B, "two answered probes", |v| v.answered() >= 2)?;
     let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds, r.keepcnt));
     ensure!(first == Some((Some(1.0), Some(1.0), Some(3))), "expected nginx's 1/1/3, came {first:?}");
+    let netns = case.net.inode(Side::B)?.to_string();
+    let args = ["sockets", "--netns", &netns, "--state", "ESTABLISHED"];
+    let shown = case.env.daemon.command(&case.env.program, &args)?;
+    let [socket] = &shown[..] else { bail!("expected one connection, came {shown:?}") };
+    told(socket, &[("/owner/comm", "nginx"), ("/origin/keepidle", "socket"), ("/origin/keepcnt", "socket")])?;
+    told(socket, &[("/keepidle_seconds", 1), ("/keepintvl_seconds", 1), ("/keepcnt", 3)])?;
     case.net.cut()?;
     case.wait(Side::B, "the drop", |v| !v.drops().is_empty())?;
+    explained(case, &netns)?;
     drop((server, client));
     fs::remove_dir_all(&folder).context("folder of nginx")?;
     Ok(Expect::drops(&["keepalive_timeout/keepalive"]))
+}
+
+/// Checks members of a JSON object.
+fn told<T>(socket: &Value, expected: &[(&str, T)]) -> Result<()>
+where
+    T: std::fmt::Debug + Copy,
+    Value: PartialEq<T>,
+{
+    for (place, value) in expected {
+        let came = socket.pointer(place).with_context(|| format!("no {place} in {socket}"))?;
+        ensure!(came == value, "expected {place} to be {value:?}, came {came} in {socket}");
+    }
+    Ok(())
+}
+
+/// `ka-daemon drops` tells whose connection ended, why, and what would have helped.
+fn explained(case: &Case<'_>, netns: &str) -> Result<()> {
+    let drops = case.env.daemon.command(&case.env.program, &["drops", "--process", "nginx"])?;
+    let dropped = drops.iter().find(|dropped| dropped["netns"].to_string() == netns);
+    let dropped = dropped.with_context(|| format!("expected the drop of nginx, came {drops:?}"))?;
+    told(dropped, &[("/cause", "keepalive_timeout"), ("/timer", "keepalive"), ("/owner/comm", "nginx")])?;
+    told(dropped, &[("/probes_out", 3), ("/keepcnt", 3)])?;
+    for words in ["/summary", "/advice"] {
+        let text = dropped.pointer(words).and_then(Value::as_str).unwrap_or_default();
+        ensure!(text.len() > 20, "expected a sentence as {words}, came {text:?}");
+    }
+    Ok(())
 }
 
 fn wait_written(file: &Path) -> Result<()> {
