@@ -16,7 +16,7 @@ use crate::sh;
 
 const QEMU: &str = "qemu-system-x86_64";
 /// The longest a guest may take for all plans.
-const TIMEOUT: Duration = Duration::from_mins(12);
+const TIMEOUT: Duration = Duration::from_mins(20);
 /// The longest it may be silent.
 const SILENCE: Duration = Duration::from_mins(4);
 /// How long a dying kernel may go on to print its trace.
