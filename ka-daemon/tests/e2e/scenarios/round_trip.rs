@@ -36,7 +36,9 @@ fn program_reads(case: &Case<'_>, goodbye: bool) -> Result<Expect> {
         let view = case.wait_in(daemon, Side::A, "an answer", |v| v.answered() >= 1)?;
         let trips = view.round_trips();
         ensure!(trips.iter().all(|t| t.0 < 1e6), "the reading was taken for the answer: {trips:?} µs");
-        ensure!(view.round_trips_skipped() == 1, "expected the first round trip skipped, came {trips:?} µs");
+        // Newer kernels leave that time alone when a program reads: the round trip then is the true one.
+        let told = view.round_trips_skipped() + trips.len() as u64;
+        ensure!(told == view.answered(), "expected each round trip told or skipped, came {trips:?} µs");
     }
     if let Some(exact) = exact {
         exact.stop()?;
