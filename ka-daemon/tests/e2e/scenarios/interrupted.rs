@@ -40,6 +40,8 @@ fn timeouts(case: &Case<'_>) -> Result<Expect> {
             .collect();
         let view = (|| {
             for pair in &pairs {
+                // Idle for more than a second, it may be probed as soon as that is set: the interval first.
+                pair.a.keepalive(Keepalive { idle: 600, interval: 1, count: 1 })?;
                 pair.a.keepalive(Keepalive { idle: 1, interval: 1, count: 1 })?;
                 // Timers of one moment fire in one softirq.
                 std::thread::sleep(Duration::from_millis(20));
