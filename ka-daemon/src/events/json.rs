@@ -1,10 +1,11 @@
 //! A record as one JSON object, in the units that people read. The format is a contract:
 //! docs/record-log.md.
 
+use crate::inventory::describe::end;
 use crate::table::{Clock, Ended, Outcome, tcp::state_name};
 use ka_common::{Kind, Record, Suppression, Timer};
 use serde::Serialize;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const AF_INET: u16 = 2;
@@ -22,8 +23,8 @@ pub struct Line {
     run_ns: u64,
     inode: u64,
     cgroup_id: u64,
-    local: String,
-    remote: String,
+    local: SocketAddr,
+    remote: SocketAddr,
     family: &'static str,
     state: &'static str,
     timer: &'static str,
@@ -89,8 +90,8 @@ impl Line {
             run_ns: record.run_ns,
             inode: record.inode,
             cgroup_id: record.cgroup_id,
-            local: endpoint(record.family, record.local, record.local_port),
-            remote: endpoint(record.family, record.remote, record.remote_port),
+            local: end(record.family, record.local, record.local_port),
+            remote: end(record.family, record.remote, record.remote_port),
             family: if record.family == AF_INET { "ipv4" } else { "ipv6" },
             state: state_name(record.state),
             timer: Timer::from_byte(record.timer).map_or("unknown", Timer::label),
@@ -153,14 +154,4 @@ impl Facts {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// An end of a connection, as `ss` writes it: v4-mapped addresses stay IPv6.
-fn endpoint(family: u16, address: [u8; 16], port: u16) -> String {
-    if family == AF_INET {
-        let [a, b, c, d, ..] = address;
-        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port).to_string()
-    } else {
-        SocketAddrV6::new(Ipv6Addr::from(address), port, 0, 0).to_string()
-    }
 }

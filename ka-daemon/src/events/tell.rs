@@ -7,12 +7,12 @@ use ka_common::Record;
 
 use crate::api::feed::Feed;
 use crate::config;
-use crate::inventory::describe::end;
+use crate::inventory::describe::{end, in_force};
+use crate::inventory::netns::Sysctls;
 use crate::inventory::presets::Raw;
 use crate::owner::Owner;
 use crate::table::{Cause, Clock, Snapshot, tcp};
 use crate::view::event::{ProbeUnanswered, Totals};
-use crate::view::socket::{Origin, Origins};
 use crate::view::{DropView, Event, explain};
 
 /// Tells what happens.
@@ -54,13 +54,16 @@ impl Teller {
 
     /// A connection was dropped. Kept whether or not anybody listens.
     pub(super) fn dropped(&self, record: &Record, dropped: Dropped, owner: &Owner, clock: Clock) {
-        let Record { keepidle, keepintvl, keepcnt, .. } = *record;
-        let raw = Raw { keepidle, keepintvl, keepcnt };
-        let settings = raw.settings(clock);
+        let raw = Raw::from(record);
+        let inherited = Sysctls {
+            keepidle: clock.whole_seconds(record.sysctl_keepidle),
+            keepintvl: clock.whole_seconds(record.sysctl_keepintvl),
+            keepcnt: record.sysctl_keepcnt,
+        };
+        let settings = in_force(raw, &inherited, clock);
         let keepalive = record.flags & Record::KEEPALIVE != 0;
         let preset =
             if keepalive { raw.preset(&self.config.load().presets, clock, &owner.comm) } else { None };
-        let origin = |own: Option<u32>| Some(if own.is_some() { Origin::Socket } else { Origin::Sysctl });
         let mut view = DropView {
             id: 0,
             time_seconds: self.time(record),
@@ -72,18 +75,10 @@ impl Teller {
             netns: record.netns,
             inode: record.inode,
             keepalive,
-            keepidle_seconds: settings
-                .keepidle
-                .unwrap_or_else(|| clock.whole_seconds(record.sysctl_keepidle)),
-            keepintvl_seconds: settings
-                .keepintvl
-                .unwrap_or_else(|| clock.whole_seconds(record.sysctl_keepintvl)),
-            keepcnt: settings.keepcnt.unwrap_or(record.sysctl_keepcnt),
-            origin: Origins {
-                keepidle: origin(settings.keepidle),
-                keepintvl: origin(settings.keepintvl),
-                keepcnt: origin(settings.keepcnt),
-            },
+            keepidle_seconds: settings.keepidle,
+            keepintvl_seconds: settings.keepintvl,
+            keepcnt: settings.keepcnt,
+            origin: settings.origin,
             preset: preset.map(|name| name.to_string()),
             user_timeout_ms: record.user_timeout_ms,
             idle_seconds: dropped.idle.as_secs_f64(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ka_common::{RowTimer, SocketRow};
 
 use super::netns::Sysctls;
+use super::presets::Raw;
 use crate::owner::Owner;
 use crate::table::{Clock, tcp};
 use crate::view::SocketView;
@@ -33,23 +34,22 @@ pub fn settings(row: &SocketRow, sysctls: Option<&Sysctls>, clock: Clock) -> Opt
     if row.flags & SocketRow::FULL == 0 {
         return None;
     }
-    let sysctls = sysctls?;
-    let time = |own: u32, inherited: u32| match own {
-        0 => (inherited, Origin::Sysctl),
-        own => (clock.whole_seconds(own), Origin::Socket),
+    Some(in_force(row.into(), sysctls?, clock))
+}
+
+/// The settings in force where these are set on the socket, and those are its namespace's.
+#[must_use]
+pub fn in_force(own: Raw, inherited: &Sysctls, clock: Clock) -> Settings {
+    let choose = |own: Option<u32>, inherited| match own {
+        None => (inherited, Some(Origin::Sysctl)),
+        Some(own) => (own, Some(Origin::Socket)),
     };
-    let (keepidle, idle_origin) = time(row.keepidle, sysctls.keepidle);
-    let (keepintvl, interval_origin) = time(row.keepintvl, sysctls.keepintvl);
-    let (keepcnt, count_origin) = match row.keepcnt {
-        0 => (sysctls.keepcnt, Origin::Sysctl),
-        own => (own, Origin::Socket),
-    };
-    let origin = Origins {
-        keepidle: Some(idle_origin),
-        keepintvl: Some(interval_origin),
-        keepcnt: Some(count_origin),
-    };
-    Some(Settings { keepidle, keepintvl, keepcnt, origin })
+    let own = own.settings(clock);
+    let (keepidle, idle_origin) = choose(own.keepidle, inherited.keepidle);
+    let (keepintvl, interval_origin) = choose(own.keepintvl, inherited.keepintvl);
+    let (keepcnt, count_origin) = choose(own.keepcnt, inherited.keepcnt);
+    let origin = Origins { keepidle: idle_origin, keepintvl: interval_origin, keepcnt: count_origin };
+    Settings { keepidle, keepintvl, keepcnt, origin }
 }
 
 /// One end of a connection.

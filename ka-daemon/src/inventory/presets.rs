@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ka_common::SocketRow;
+use ka_common::{Record, SocketRow};
 
 use crate::preset::{Presets, Settings};
 use crate::table::Clock;
@@ -42,5 +42,11 @@ impl Raw {
 impl From<&SocketRow> for Raw {
     fn from(row: &SocketRow) -> Self {
         Self { keepidle: row.keepidle, keepintvl: row.keepintvl, keepcnt: row.keepcnt }
+    }
+}
+
+impl From<&Record> for Raw {
+    fn from(record: &Record) -> Self {
+        Self { keepidle: record.keepidle, keepintvl: record.keepintvl, keepcnt: record.keepcnt }
     }
 }

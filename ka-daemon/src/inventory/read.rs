@@ -63,12 +63,6 @@ impl Reader {
         Lookup(Arc::clone(&self.directory))
     }
 
-    /// Why the kernel's iterators are not used, where they are not.
-    #[must_use]
-    pub fn without_iterators(&self) -> Option<String> {
-        self.iterators.missing(Intent::Sockets)
-    }
-
     /// Reads every socket of the node, until `each` has enough. Blocks; on a thread that may change its
     /// network namespace meanwhile.
     ///
@@ -83,10 +77,11 @@ impl Reader {
                 netns::add(&mut places, netns, place);
             }
         }
+        let by_diag = self.iterators.missing(Intent::Sockets).is_some();
         let mut report = Report::default();
         let mut block = Vec::new();
         for (netns, at) in &places {
-            let visit = home.visit(*netns, at, || self.namespace(*netns, &mut block, each));
+            let visit = home.visit(*netns, at, || self.namespace(*netns, by_diag, &mut block, each));
             match visit {
                 Ok(Ok((read, flow))) => {
                     report.namespaces.push(read);
@@ -103,10 +98,11 @@ impl Reader {
         Ok(report)
     }
 
-    /// The calling thread's namespace.
+    /// The calling thread's namespace, through `sock_diag` where the kernel's iterators are missing.
     fn namespace(
         &self,
         netns: u32,
+        by_diag: bool,
         block: &mut Vec<u8>,
         each: &mut dyn FnMut(&Netns, &SocketRow) -> ControlFlow<()>,
     ) -> io::Result<(Netns, ControlFlow<()>)> {
@@ -118,7 +114,7 @@ impl Reader {
         };
         if netns::has_no_sockets() {
             // Nothing to read.
-        } else if self.iterators.missing(Intent::Sockets).is_some() {
+        } else if by_diag {
             diag::rows(self.hz, &mut each)?;
         } else {
             rows(&mut self.iterators.sockets()?, block, each)?;

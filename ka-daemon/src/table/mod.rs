@@ -13,6 +13,7 @@ mod labels;
 mod netns;
 pub mod outcome;
 pub mod owners;
+mod place;
 mod round_trip;
 pub mod snapshot;
 pub mod sockets;

@@ -8,13 +8,13 @@
 use super::cause::{classify, drop_timer, idle_at_drop};
 use super::clock::Clock;
 use super::ending::{Phase, ended, phase};
-use super::entries::{Entries, Entry};
+use super::entries::Entries;
 use super::histogram::{IDLE_BOUNDS, RTT_BOUNDS};
-use super::netns::{NetnsSlot, NetnsTable};
+use super::netns::NetnsTable;
 use super::outcome::Outcome;
 use super::owners::{Nobody, OwnerLabels, Owners, Whose};
-use super::round_trip::round_trip;
-use super::snapshot::{OwnerId, OwnerTotals, Snapshot, suppression_index};
+use super::place::{Placed, forget, seconds};
+use super::snapshot::{Snapshot, suppression_index};
 use super::sweeps::Ended;
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
@@ -265,138 +265,5 @@ impl SocketTable {
             self.counts.ended[ended.index()] += 1;
         }
         Outcome::Closed { ended }
-    }
-
-    /// Finds or enters the record's socket and accounts for one that had to make way. Where it finds no
-    /// place it is counted all the same.
-    fn place<'a>(&'a mut self, record: &Record, whose: &mut dyn Whose) -> Placed<'a> {
-        let Self { entries, netns, owners, counts, clock, sweep, .. } = self;
-        let second = seconds(record.time_ns);
-        let mut owner_of = |counts: &mut Snapshot, alive| {
-            let owner = whose.owner(record.into(), alive);
-            owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, second)
-        };
-        let found = entries.enter(record, *clock, || {
-            let slot = netns.find(record.netns, *sweep);
-            counts.oddities.netns_overflow += u64::from(slot == NetnsSlot::default());
-            (owner_of(counts, true), slot)
-        });
-        counts.oddities.table_full += u64::from(found.full);
-        let Some(entry) = found.entry else {
-            let (owner, slot) = (owner_of(counts, false), netns.find(record.netns, *sweep));
-            return Placed { entry: None, owner, slot, netns, counts };
-        };
-        if found.is_new {
-            owners.gain(entry.owner);
-            netns.gain(entry.netns);
-        } else if !entry.is_pending() && entry.gets_owner(record.inode) {
-            // Accepted after its first record.
-            let before = std::mem::replace(&mut entry.owner, owner_of(counts, true));
-            owners.lose(before, second);
-            owners.gain(entry.owner);
-        }
-        if let Some(mut older) = found.replaced {
-            counts.oddities.replaced += 1;
-            forget(&mut older, netns, owners, counts, second);
-        }
-        let (owner, slot) = (entry.owner, entry.netns);
-        Placed { entry: Some(entry), owner, slot, netns, counts }
-    }
-
-    /// Finds the record's socket and never enters it.
-    fn find(&mut self, record: &Record) -> Option<&mut Entry> {
-        let Self { entries, netns, owners, counts, clock, .. } = self;
-        let found = entries.find(record, *clock);
-        if let Some(mut older) = found.replaced {
-            counts.oddities.replaced += 1;
-            forget(&mut older, netns, owners, counts, seconds(record.time_ns));
-        }
-        found.entry
-    }
-
-    /// Whose the socket of a record is that is not in the table.
-    fn owner(&mut self, record: &Record, whose: &mut dyn Whose) -> OwnerId {
-        let Self { owners, counts, .. } = self;
-        let owner = whose.owner(record.into(), false);
-        owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, seconds(record.time_ns))
-    }
-
-    /// Takes the pending state from the probe that a settlement names, and tells whose it is and its round
-    /// trip, if it has one; none: it is not pending.
-    ///
-    /// Answers name no probe. After one that went unanswered the next answer may be its, late (Karn's
-    /// ambiguity), and is no measure of either.
-    fn settle(&mut self, record: &Record, answered: bool) -> Option<(OwnerId, Option<Duration>)> {
-        let clock = self.clock;
-        let entry = self.find(record).filter(|entry| entry.is_pending() && entry.run_ns == record.run_ns)?;
-        entry.set_pending(false);
-        let ambiguous = entry.set_ambiguous(!answered);
-        let rtt = if answered && !ambiguous { round_trip(record, clock) } else { None };
-        if let Some(rtt) = rtt {
-            entry.rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
-        }
-        let owner = entry.owner;
-        self.counts.of(owner).pending -= 1;
-        Some((owner, rtt))
-    }
-
-    /// Removes the record's socket, and tells whose it was; none: it was not in the table. A probe that is
-    /// still pending had its settlement lost: the kernel side settles before it reports the end.
-    fn leave(&mut self, record: &Record) -> Option<OwnerId> {
-        let Self { entries, netns, owners, counts, ended, .. } = self;
-        ended.add(record.sock, record.first_seen_ns);
-        let mut entry = entries.remove(record)?;
-        forget(&mut entry, netns, owners, counts, seconds(record.time_ns));
-        if entry.first_seen_ns == record.first_seen_ns {
-            Some(entry.owner)
-        } else {
-            counts.oddities.replaced += 1;
-            None
-        }
-    }
-}
-
-/// Where a record is counted.
-struct Placed<'a> {
-    /// Its socket; none: it found no place.
-    entry: Option<&'a mut Entry>,
-    owner: OwnerId,
-    slot: NetnsSlot,
-    netns: &'a mut NetnsTable,
-    counts: &'a mut Snapshot,
-}
-
-/// Of `CLOCK_MONOTONIC`.
-pub(super) fn seconds(ns: u64) -> u32 {
-    u32::try_from(ns / 1_000_000_000).unwrap_or(u32::MAX)
-}
-
-/// Accounts for a socket that leaves the table.
-pub(super) fn forget(
-    entry: &mut Entry,
-    netns: &mut NetnsTable,
-    owners: &mut Owners,
-    counts: &mut Snapshot,
-    second: u32,
-) {
-    counts.abandon(entry);
-    owners.lose(entry.owner, second);
-    netns.lose(entry.netns);
-}
-
-impl Snapshot {
-    pub(super) fn of(&mut self, owner: OwnerId) -> &mut OwnerTotals {
-        &mut self.owners[owner.index()]
-    }
-
-    /// Gives up a pending probe whose outcome will not be known any more; tells whether there was one.
-    fn abandon(&mut self, entry: &mut Entry) -> bool {
-        let pending = entry.set_pending(false);
-        if pending {
-            let totals = self.of(entry.owner);
-            totals.pending -= 1;
-            totals.unsettled += 1;
-        }
-        pending
     }
 }

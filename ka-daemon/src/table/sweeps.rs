@@ -3,7 +3,8 @@
 //! probe.
 
 use super::owners::Whose;
-use super::sockets::{SocketTable, forget, seconds};
+use super::place::{forget, seconds};
+use super::sockets::SocketTable;
 use crate::inventory::netns::KernelCounts;
 use crate::inventory::totals::Sweep;
 use ka_common::{Kind, Record, SocketRow};

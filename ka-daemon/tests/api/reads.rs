@@ -1,12 +1,15 @@
 //! Reads that take long, fail, or are not wanted any more.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use ka_daemon::api::SocketSource;
 use ka_daemon::api::sockets::SocketsAnswer;
 use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::daemon::{Daemon, Scripted, Step, eventually};
@@ -22,6 +25,17 @@ fn step(number: u32) -> Step {
 
 fn endless() -> Step {
     Step::Endless(Box::new(socket(1)))
+}
+
+/// Asks for lines; the first two sockets are read, and have come, and the reading goes on.
+async fn under_way(address: SocketAddr, steps: &Sender<Step>) -> (TcpStream, String) {
+    let mut stream = ask(address, LINES, "").await;
+    steps.send(step(1)).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    steps.send(step(2)).unwrap();
+    let mut received = String::new();
+    read_until(&mut stream, &mut received, "\"inode\":2,").await;
+    (stream, received)
 }
 
 async fn daemon(source: &Arc<Scripted>) -> Daemon {
@@ -59,12 +73,7 @@ async fn one_reads_a_few_wait_and_more_are_told_to_come_again() {
 async fn lines_are_sent_while_the_reading_goes_on() {
     let (steps, source) = Scripted::new();
     let daemon = daemon(&source).await;
-    let mut stream = ask(daemon.address, LINES, "").await;
-    steps.send(step(1)).unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    steps.send(step(2)).unwrap();
-    let mut received = String::new();
-    read_until(&mut stream, &mut received, "\"inode\":2,").await;
+    let (mut stream, mut received) = under_way(daemon.address, &steps).await;
     assert_eq!(source.ended.load(Ordering::Relaxed), 0, "the reading is not over");
     steps.send(Step::End).unwrap();
     read_until(&mut stream, &mut received, "\r\n0\r\n\r\n").await;
@@ -120,12 +129,7 @@ async fn a_reading_that_fails_is_told() {
     let answer = get(daemon.address, PAGE).await;
     assert_eq!((answer.status, answer.error()), (500, (told.to_owned(), None)), "half a page is none");
 
-    let mut stream = ask(daemon.address, LINES, "").await;
-    steps.send(step(1)).unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    steps.send(step(2)).unwrap();
-    let mut received = String::new();
-    read_until(&mut stream, &mut received, "\"inode\":2,").await;
+    let (mut stream, mut received) = under_way(daemon.address, &steps).await;
     steps.send(step(3)).unwrap();
     steps.send(Step::Fail("out of luck")).unwrap();
     read_until(&mut stream, &mut received, "\r\n0\r\n\r\n").await;
@@ -137,12 +141,7 @@ async fn a_reading_that_fails_is_told() {
 async fn a_reading_that_panics_on_its_way_is_cut_short() {
     let (steps, source) = Scripted::new();
     let daemon = daemon(&source).await;
-    let mut stream = ask(daemon.address, LINES, "").await;
-    steps.send(step(1)).unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    steps.send(step(2)).unwrap();
-    let mut received = String::new();
-    read_until(&mut stream, &mut received, "\"inode\":2,").await;
+    let (mut stream, _) = under_way(daemon.address, &steps).await;
     steps.send(Step::Panic).unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
