@@ -18,9 +18,12 @@ use crate::owner::{Held, Owner, Owners, Sources};
 use crate::status::Intent;
 use crate::table::Whose;
 
-/// Looking at all open files may take this share of the time at most, for sockets that are asked for and
-/// not known.
-const LOOK_SHARE: u32 = 20;
+/// Looking at all open files may take this share of a CPU at most, for sockets that are asked for and not
+/// known.
+const LOOK_SHARE: u32 = 10;
+/// The longest that a socket which surely exists waits for its turn. On a node whose files take longer to
+/// look at, its control group tells where it lives until somebody has looked.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whose every socket is.
 pub struct Directory {
@@ -101,15 +104,12 @@ impl Directory {
         self.holder(held).unwrap_or_else(|| self.without_holder(held))
     }
 
-    /// The same; one that is not known is looked for, unless that was done a moment ago. `alive`: the
-    /// socket exists for certain, and is looked for in any case.
-    pub fn owner_now(&mut self, held: Held, alive: bool) -> Arc<Owner> {
+    /// The same; one that is not known is looked for, unless that was done a moment ago.
+    pub fn owner_now(&mut self, held: Held) -> Arc<Owner> {
         if let Some(owner) = self.holder(held) {
             return owner;
         }
-        let pause = self.cost * LOOK_SHARE;
-        let rested = self.looked.is_none_or(|looked| looked.elapsed() >= pause);
-        if held.inode != 0 && (rested || (alive && !self.fruitless)) {
+        if held.inode != 0 && self.rest().is_zero() {
             self.look();
             let found = self.holder(held);
             self.fruitless = found.is_none();
@@ -118,6 +118,19 @@ impl Directory {
             }
         }
         self.without_holder(held)
+    }
+
+    /// What is left of the pause after the last look.
+    fn rest(&self) -> Duration {
+        let looked = self.looked.map_or(Duration::MAX, |looked| looked.elapsed());
+        (self.cost * LOOK_SHARE).saturating_sub(looked)
+    }
+
+    /// How long to wait for the next look, for a socket that exists for certain.
+    fn patience(&self, held: Held) -> Option<Duration> {
+        let known = held.kernel || held.inode == 0 || self.holders.find(held.inode).is_some();
+        let rest = self.rest();
+        (!known && !self.fruitless && !rest.is_zero() && rest <= PATIENCE).then_some(rest)
     }
 
     fn holder(&mut self, held: Held) -> Option<Arc<Owner>> {
@@ -163,7 +176,13 @@ pub struct Lookup(pub Arc<Mutex<Directory>>);
 
 impl Whose for Lookup {
     fn owner(&mut self, held: Held, alive: bool) -> Arc<Owner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).owner_now(held, alive)
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = if alive { lock().patience(held) } else { None };
+        if let Some(wait) = wait {
+            // Others are served meanwhile.
+            std::thread::sleep(wait);
+        }
+        lock().owner_now(held)
     }
 }
 
@@ -177,7 +196,7 @@ impl Named {
     fn namespace(&mut self, row: &FileRow) {
         // Other namespaces have files of the same kind.
         if let Ok(netns) = u32::try_from(row.inode)
-            && !self.places.contains_key(&netns)
+            && !self.places.get(&netns).is_some_and(|known| known.iter().any(netns::Place::is_named))
             && let Some((netns, path)) = netns::named_by(Path::new("/proc"), row.pid, row.fd)
         {
             netns::add(&mut self.places, netns, netns::Place::File(path));

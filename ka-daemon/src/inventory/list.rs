@@ -100,7 +100,7 @@ impl Batch<'_> {
             if self.flow.is_break() {
                 return;
             }
-            let owner = self.listing.reader.directory().owner_now((&row).into(), false);
+            let owner = self.listing.reader.directory().owner_now((&row).into());
             let mut view = describe::view(&row, netns, sysctls.as_ref(), clock, &owner);
             view.last_rtt_seconds = trip.map(|trip| trip.as_secs_f64());
             if view.keepalive == Some(true) && view.keepidle_seconds.is_some() {

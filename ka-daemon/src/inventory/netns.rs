@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// Where a namespace can be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A file that names it.
+    /// A process that lives in it: the file that says so.
+    Process(PathBuf),
+    /// Another file that names it: a mount, or a descriptor.
     File(PathBuf),
     /// A socket in it.
     Socket {
@@ -30,22 +33,26 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// Whether a file other than a process's own names it.
+    #[must_use]
+    pub const fn is_named(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+}
+
 /// Namespaces, by inode, and where each can be opened: more than one place, since processes end.
 pub type Places = BTreeMap<u32, Vec<Place>>;
 
-/// Places of a namespace that are remembered.
+/// Places of each kind that are remembered of a namespace.
 const PLACES: usize = 3;
 
 /// Adds a place of a namespace.
 pub fn add(places: &mut Places, netns: u32, place: Place) {
     let known = places.entry(netns).or_default();
-    let file = matches!(place, Place::File(_));
-    if known.len() < PLACES {
+    let kind = std::mem::discriminant(&place);
+    if known.iter().filter(|known| std::mem::discriminant(*known) == kind).count() < PLACES {
         known.push(place);
-    } else if let Some(socket) = known.iter_mut().find(|known| file && matches!(known, Place::Socket { .. }))
-    {
-        // Sockets come and go faster.
-        *socket = place;
     }
 }
 
@@ -60,7 +67,7 @@ pub fn discover(proc: &Path) -> Places {
         if name.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
             let path = proc.join(name).join("ns/net");
             if let Some(netns) = inode(&path) {
-                add(&mut places, netns, Place::File(path));
+                add(&mut places, netns, Place::Process(path));
             }
         }
     }
@@ -116,6 +123,54 @@ impl Home {
         Ok(Self { file, netns })
     }
 
+    /// Does something in each namespace, or tells it why that one cannot be entered. One whose places
+    /// are all gone, as the processes that led there have ended, is looked for once more; one that is not
+    /// found leaves the places.
+    ///
+    /// # Panics
+    /// As [`Self::visit`].
+    pub fn visit_each(
+        &self,
+        places: &mut Places,
+        mut work: impl FnMut(u32, io::Result<()>) -> ControlFlow<()>,
+    ) {
+        let mut lost = Places::new();
+        for (netns, at) in &*places {
+            let flow = match self.visit(*netns, at, || work(*netns, Ok(()))) {
+                Ok(flow) => flow,
+                Err(error) if gone(&error) => {
+                    lost.insert(*netns, Vec::new());
+                    continue;
+                }
+                Err(error) => work(*netns, Err(error)),
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        for (netns, at) in discover(Path::new("/proc")) {
+            lost.entry(netns).and_modify(|found| *found = at);
+        }
+        for (netns, at) in lost {
+            let flow = match self.visit(netns, &at, || work(netns, Ok(()))) {
+                Ok(flow) => {
+                    places.insert(netns, at);
+                    flow
+                }
+                Err(error) => {
+                    places.remove(&netns);
+                    work(netns, Err(error))
+                }
+            };
+            if flow.is_break() {
+                return;
+            }
+        }
+    }
+
     /// Does something in another namespace, and comes back.
     ///
     /// # Errors
@@ -144,9 +199,15 @@ impl Home {
     }
 }
 
+/// The process that led there has ended, or the file is unmounted.
+#[must_use]
+pub fn gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
 fn open(netns: u32, place: &Place) -> io::Result<OwnedFd> {
     let file = match place {
-        Place::File(path) => OwnedFd::from(File::open(path)?),
+        Place::Process(path) | Place::File(path) => OwnedFd::from(File::open(path)?),
         Place::Socket { pid, fd } => of_socket(*pid, *fd)?,
     };
     let stat = rustix::fs::fstat(&file)?;
@@ -313,6 +374,35 @@ mod tests {
             let error = home.visit(1, &places, || ()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    #[test]
+    fn a_namespace_whose_places_are_gone_is_found_again() {
+        let home = Home::here().unwrap();
+        // As if the thread lived elsewhere: its own namespace is never opened.
+        let elsewhere = Home { file: File::open("/proc/thread-self/ns/net").unwrap(), netns: 1 };
+        let dead = Place::Process("/proc/0/ns/net".into());
+        let mut places = Places::from([(home.netns, vec![dead.clone()]), (2, vec![dead.clone()])]);
+        let mut seen = Vec::new();
+        elsewhere.visit_each(&mut places, |netns, visited| {
+            seen.push((netns, visited.map_err(|error| gone(&error))));
+            ControlFlow::Continue(())
+        });
+        seen.sort_unstable();
+        assert_eq!(seen, [(2, Err(true)), (home.netns, Ok(()))]);
+        assert_eq!(places.keys().collect::<Vec<_>>(), [&home.netns]);
+        assert!(!places[&home.netns].contains(&dead));
+    }
+
+    #[test]
+    fn many_processes_leave_room_for_what_outlives_them() {
+        let mut places = Places::new();
+        let mount = Place::File("/run/netns/a".into());
+        for pid in 0..9 {
+            add(&mut places, 7, Place::Process(format!("/proc/{pid}/ns/net").into()));
+        }
+        add(&mut places, 7, mount.clone());
+        assert_eq!((places[&7].len(), places[&7].last()), (PLACES + 1, Some(&mount)));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Reads every TCP socket of the node: first who holds what, then each network namespace in turn, entered
 //! by a thread of its own. What vanishes meanwhile is no error.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -11,7 +10,7 @@ use ka_common::SocketRow;
 
 use super::diag;
 use super::directory::{Directory, Lookup};
-use super::netns::{self, Home, KernelCounts, Place, Places, Sysctls};
+use super::netns::{self, Home, KernelCounts, Places, Sysctls};
 use super::source::{Iterators, rows};
 use crate::status::Intent;
 
@@ -80,20 +79,19 @@ impl Reader {
         let by_diag = self.iterators.missing(Intent::Sockets).is_some();
         let mut report = Report::default();
         let mut block = Vec::new();
-        for (netns, at) in &places {
-            let visit = home.visit(*netns, at, || self.namespace(*netns, by_diag, &mut block, each));
+        home.visit_each(&mut places, |netns, visited| {
+            let visit = visited.and_then(|()| self.namespace(netns, by_diag, &mut block, each));
             match visit {
-                Ok(Ok((read, flow))) => {
+                Ok((read, flow)) => {
                     report.namespaces.push(read);
-                    if flow.is_break() {
-                        break;
-                    }
+                    return flow;
                 }
                 // It went while it was looked for.
-                Err(error) if gone(&error) => {}
-                Ok(Err(error)) | Err(error) => report.skipped.push((*netns, error.to_string())),
+                Err(error) if netns::gone(&error) => {}
+                Err(error) => report.skipped.push((netns, error.to_string())),
             }
-        }
+            ControlFlow::Continue(())
+        });
         report.places = places;
         Ok(report)
     }
@@ -123,21 +121,21 @@ impl Reader {
         Ok((read, flow))
     }
 
-    /// What the kernel has counted by now in these namespaces; those that are gone are left out.
+    /// What the kernel has counted by now in these namespaces; those that are gone are left out, and
+    /// leave the places.
     ///
     /// # Errors
     /// `/proc` is not there.
-    pub fn counts(places: &BTreeMap<u32, Vec<Place>>) -> io::Result<Vec<(u32, KernelCounts)>> {
+    pub fn counts(places: &mut Places) -> io::Result<Vec<(u32, KernelCounts)>> {
         let home = Home::here()?;
-        let read = |(netns, at): (&u32, &Vec<Place>)| {
-            let counts = home.visit(*netns, at, KernelCounts::read).and_then(|counts| counts).ok()?;
-            Some((*netns, counts))
-        };
-        Ok(places.iter().filter_map(read).collect())
+        let mut counted = Vec::new();
+        home.visit_each(places, |netns, visited| {
+            match visited.and_then(|()| KernelCounts::read()) {
+                Ok(counts) => counted.push((netns, counts)),
+                Err(error) => tracing::debug!("network namespace {netns} tells no counts: {error}"),
+            }
+            ControlFlow::Continue(())
+        });
+        Ok(counted)
     }
-}
-
-/// The process that led there has ended, or the file is unmounted.
-fn gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }

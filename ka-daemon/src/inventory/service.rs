@@ -179,7 +179,7 @@ impl Worker {
         if self.places.len() > COUNTED {
             return;
         }
-        match Reader::counts(&self.places) {
+        match Reader::counts(&mut self.places) {
             Ok(counts) => {
                 // Where the owner has ended, the next sweep ends this thread too.
                 self.table.kernel_counts(counts).unwrap_or_default();

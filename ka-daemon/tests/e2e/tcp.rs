@@ -86,16 +86,20 @@ impl Tcp {
         Ok(())
     }
 
-    /// Writes until nothing more goes out for a while: the peer does not read.
+    /// Writes until nothing more goes out for a while: the peer does not read. Between two writes it only
+    /// polls, which leaves the socket unlocked: a window probe that meets the lock is deferred.
     pub(crate) fn fill(&self) -> Result<usize> {
         self.0.set_nonblocking(true).context("O_NONBLOCK")?;
         let chunk = [b'x'; 4 * 1024];
-        let (mut sent, mut progress) = (0, Instant::now());
-        while progress.elapsed() < Duration::from_millis(600) {
+        let mut sent = 0;
+        loop {
             match self.0.send(&chunk) {
-                Ok(n) => (sent, progress) = (sent + n, Instant::now()),
+                Ok(n) => sent += n,
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(10));
+                    let mut writable = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    if poll(&mut writable, PollTimeout::from(600_u16)).context("poll")? == 0 {
+                        break;
+                    }
                 }
                 Err(e) => return Err(e).context("send"),
             }
