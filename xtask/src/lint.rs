@@ -1,4 +1,5 @@
-//! `cargo xtask lint`: formatting, clippy, the eBPF build's warnings, licences, file lengths, `unsafe`.
+//! `cargo xtask lint`: formatting, clippy, the eBPF build's warnings, licences, file lengths, `unsafe`,
+//! dashboards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 
 use crate::test::tally::Tally;
-use crate::{ebpf, licences, paths, sh};
+use crate::{dashboards, ebpf, licences, paths, sh};
 
 /// Files longer than this are named.
 const LONG_FILE: usize = 400;
@@ -38,6 +39,7 @@ pub(crate) fn checks(root: &Path, ebpf_warnings: &[String]) -> Tally {
     check("clippy", clippy(root));
     check("warnings of ka-ebpf", ebpf_build(ebpf_warnings));
     check("licences and sources", licences::check(root));
+    check("dashboards are as made", dashboards::check(root));
     match rust_files(root) {
         Ok(files) => {
             check("file lengths", file_lengths(root, &files));

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod build;
+mod dashboards;
 mod ebpf;
 mod licences;
 mod lint;
@@ -43,7 +44,9 @@ enum Cmd {
     Bench(bench::BenchArgs),
     /// Man pages and shell completions, below target/manual
     Manual,
-    /// Formatting, clippy, eBPF warnings, licences, file lengths, unsafe
+    /// Grafana's dashboards, from their descriptions
+    Dashboards,
+    /// Formatting, clippy, eBPF warnings, licences, file lengths, unsafe, dashboards
     Lint,
 }
 
@@ -66,6 +69,7 @@ fn dispatch(command: Cmd, root: &std::path::Path) -> anyhow::Result<ExitCode> {
         Cmd::Vm(args) => test::guests(root, args),
         Cmd::Bench(args) => bench::run(root, &args),
         Cmd::Manual => manual::run(root).map(|()| ExitCode::SUCCESS),
+        Cmd::Dashboards => dashboards::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Lint => lint::run(root),
     }
 }

@@ -47,6 +47,13 @@ pub(crate) const BROWSER: &[Program] = &[program(
     ["chromium-driver", "chromedriver", "chromium", "chromedriver"],
 )];
 
+/// For the queries of the dashboards.
+pub(crate) const BOARDS: &[Program] = &[program(
+    "prometheus",
+    "a real Prometheus for the dashboards' queries",
+    ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"],
+)];
+
 /// For the guests.
 pub(crate) const GUESTS: &[Program] = &[
     program(

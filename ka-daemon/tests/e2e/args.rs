@@ -1,6 +1,7 @@
 //! The command line of the end-to-end tests.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -13,6 +14,9 @@ End-to-end tests of ka-daemon: real sockets in network namespaces of their own. 
   --list            names of the scenarios
   --jobs N          so many side by side (default: all)
   --load            the load test instead of the scenarios
+  --boards FOLDER   the queries of the dashboards in a folder instead of the scenarios
+  --seconds N       with --boards: how long connections live and die before (default 40)
+  --keep FOLDER     with --boards: where to leave what the queries answered, for pictures
   --daemon PATH     the daemon to test (default: $KA_DAEMON)
 
 $KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.
@@ -26,9 +30,14 @@ pub(crate) struct Args {
     pub(crate) list: bool,
     pub(crate) jobs: usize,
     pub(crate) load: bool,
+    pub(crate) boards: Option<PathBuf>,
+    pub(crate) seconds: Duration,
+    pub(crate) keep: Option<PathBuf>,
     pub(crate) daemon: Option<PathBuf>,
     /// Set in worker processes of the load test: how many connections.
     pub(crate) worker: Option<usize>,
+    /// Set in processes that make connections for the dashboards: which program they are.
+    pub(crate) program: Option<String>,
 }
 
 impl Args {
@@ -39,8 +48,12 @@ impl Args {
             list: false,
             jobs: usize::MAX,
             load: false,
+            boards: None,
+            seconds: Duration::from_secs(40),
+            keep: None,
             daemon: std::env::var_os("KA_DAEMON").map(PathBuf::from),
             worker: None,
+            program: None,
         };
         while let Some(arg) = args.next() {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value\n{HELP}"));
@@ -50,6 +63,12 @@ impl Args {
                 "--list" => parsed.list = true,
                 "--jobs" => parsed.jobs = value()?.parse().context("--jobs needs a number")?,
                 "--load" => parsed.load = true,
+                "--boards" => parsed.boards = Some(PathBuf::from(value()?)),
+                "--seconds" => {
+                    parsed.seconds = Duration::from_secs(value()?.parse().context("--seconds needs a number")?);
+                }
+                "--keep" => parsed.keep = Some(PathBuf::from(value()?)),
+                "--boards-program" => parsed.program = Some(value()?),
                 "--daemon" => parsed.daemon = Some(PathBuf::from(value()?)),
                 "--load-worker" => parsed.worker = Some(value()?.parse().context("--load-worker")?),
                 _ => bail!("unknown argument {arg}\n{HELP}"),

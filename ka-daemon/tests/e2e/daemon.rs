@@ -93,6 +93,11 @@ impl Daemon {
         self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().context("wait for the daemon")
     }
 
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it wrote to standard output and error.
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.folder.join("stderr")).unwrap_or_else(|e| format!("(no output: {e})"))

@@ -7,6 +7,7 @@
 
 mod args;
 mod audit;
+mod boards;
 mod capture;
 mod case;
 mod daemon;
@@ -33,6 +34,7 @@ pub(crate) fn say(line: &str) {
 fn main() -> ExitCode {
     let result = args::Args::parse(std::env::args().skip(1)).and_then(|args| match args {
         args::Args { worker: Some(connections), .. } => load::worker(connections).map(|()| true),
+        args::Args { program: Some(name), .. } => boards::worker(&name).map(|()| true),
         args if args.list => {
             for scenario in scenarios::all() {
                 say(scenario.name);
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         args if args.load => load::run(&args).map(|()| true),
+        args if args.boards.is_some() => boards::run(&args),
         args => runner::run(&args),
     });
     match result {

@@ -44,6 +44,8 @@ enum Stage {
     Native,
     /// Many sockets, nothing lost
     Load,
+    /// The dashboards' queries against a real Prometheus
+    Boards,
     /// End-to-end tests on other kernels
     Guests,
 }
@@ -55,6 +57,7 @@ impl Stage {
             Self::Unit => "unit",
             Self::Native => "native",
             Self::Load => "load",
+            Self::Boards => "boards",
             Self::Guests => "guests",
         }
     }
@@ -82,7 +85,7 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> anyhow::Result<ExitCode> {
 
     if ready {
         let mut binaries = None;
-        if stages.iter().any(|stage| matches!(stage, Stage::Native | Stage::Load | Stage::Guests)) {
+        if stages.iter().any(|stage| matches!(stage, Stage::Native | Stage::Load | Stage::Boards | Stage::Guests)) {
             rows.push(timed("build", || {
                 binaries = Some(native::prepare(root)?);
                 Ok(Tally::default())
@@ -112,6 +115,7 @@ fn run_stage(
         Stage::Unit => unit(root),
         Stage::Native => native::scenarios(root, binaries()?, &hooks.chain(filter).collect::<Vec<_>>()),
         Stage::Load => native::load(root, binaries()?, &hooks.collect::<Vec<_>>()),
+        Stage::Boards => native::boards(root, binaries()?, &hooks.collect::<Vec<_>>()),
         Stage::Guests => run_guests(root, binaries()?, VmArgs::every_kernel(args.filter.clone())),
     }
 }

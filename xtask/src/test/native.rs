@@ -27,6 +27,16 @@ pub(crate) fn prepare(root: &Path) -> anyhow::Result<Binaries> {
 
 /// Runs the scenarios and returns what the closing line says.
 pub(crate) fn scenarios(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
+    told(root, binaries, arguments)
+}
+
+/// Asks a real Prometheus what the dashboards ask, while connections live and die.
+pub(crate) fn boards(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
+    packages::ensure(packages::BOARDS)?;
+    told(root, binaries, &[&["--boards", "dashboards/grafana"], arguments].concat())
+}
+
+fn told(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
     let (closing, status) = run(root, binaries, arguments)?;
     let Some(mut tally) = closing else {
         bail!("the end-to-end binary ended ({status}) without its closing line");

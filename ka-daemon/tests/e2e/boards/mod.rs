@@ -1,0 +1,134 @@
+//! The dashboards' queries against a real Prometheus that scraped a real daemon while connections lived and
+//! died: every panel has data, and what is counted as drops adds up to what the daemon counted.
+
+mod prometheus;
+mod queries;
+mod traffic;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::args::Args;
+use crate::daemon::{Daemon, sum};
+use crate::say;
+use prometheus::{Prometheus, Span};
+use queries::{Board, Query};
+pub(crate) use traffic::worker;
+
+/// What `$__interval` and `$__rate_interval` are; the latter is the 15 s of a scrape interval of one second.
+const STEP: Duration = Duration::from_secs(5);
+/// Scrapes before anything happens, so that all that happens is seen to begin.
+const QUIET: Duration = Duration::from_secs(8);
+
+/// Runs it all; whether everything passed.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let folder = args.boards.as_deref().context("--boards names no folder")?;
+    let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
+    let boards = queries::read(folder)?;
+    let options = ["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "1s"];
+    let daemon = Daemon::start(&program, &args.hooks, &options)?;
+    let prometheus = Prometheus::start(daemon.address())?;
+    let begin = Instant::now();
+    std::thread::sleep(QUIET);
+    let traffic = traffic::Traffic::start()?;
+    std::thread::sleep(args.seconds);
+    // Tables show what is now: asked while there is something.
+    let busy = prometheus.now()?;
+    traffic.stop()?;
+    std::thread::sleep(Duration::from_secs(3));
+    let page = daemon.metrics()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let span = Span { end: prometheus.now()?, length: begin.elapsed(), step: STEP };
+
+    let (mut passed, mut failed) = (0, 0);
+    let mut judge = |name: &str, outcome: Result<String>| match outcome {
+        Ok(told) => {
+            passed += 1;
+            say(&format!("PASS {name}: {told}"));
+        }
+        Err(e) => {
+            failed += 1;
+            say(&format!("FAIL {name}: {e:#}"));
+        }
+    };
+    for board in &boards {
+        judge(&format!("dashboard {}", board.uid), every_query(&prometheus, board, &span, busy));
+    }
+    judge("variables", variables(&prometheus, &boards, busy));
+    for (board, panel) in [("ka-overview", "Connections dropped"), ("ka-drops", "Drops by cause")] {
+        let counted = sum(&page, "ka_connections_dropped_total", &[]);
+        judge(&format!("{board}: {panel}"), adds_up(&prometheus, &boards, board, panel, &span, counted));
+    }
+    if let Some(keep) = &args.keep {
+        queries::keep(keep, &boards, |query| answer(&prometheus, query, &span, busy))?;
+    }
+    prometheus.stop()?;
+    daemon.stop()?;
+    say(&format!("{passed} passed, {failed} failed, 0 skipped"));
+    Ok(failed == 0)
+}
+
+fn answer(
+    prometheus: &Prometheus,
+    query: &Query,
+    span: &Span,
+    busy: f64,
+) -> Result<Vec<prometheus::Series>> {
+    let expr = query.with_all(span);
+    let answer = if query.instant { prometheus.at(&expr, busy) } else { prometheus.over(&expr, span) };
+    answer.with_context(|| format!("{query}: {expr}"))
+}
+
+fn every_query(prometheus: &Prometheus, board: &Board, span: &Span, busy: f64) -> Result<String> {
+    let mut without = Vec::new();
+    for query in &board.queries {
+        let series = answer(prometheus, query, span, busy)?;
+        if !series.iter().any(|one| one.values.iter().any(|(_, value)| value.is_finite())) {
+            without.push(format!("    no data: {query}: {}", query.with_all(span)));
+        }
+    }
+    ensure!(
+        without.is_empty(),
+        "{} of {} queries have no data\n{}",
+        without.len(),
+        board.queries.len(),
+        without.join("\n")
+    );
+    Ok(format!("all of {} queries have data", board.queries.len()))
+}
+
+/// Each variable of labels that every daemon has offers something.
+fn variables(prometheus: &Prometheus, boards: &[Board], busy: f64) -> Result<String> {
+    let mut told = Vec::new();
+    for (name, selector) in boards.iter().flat_map(|board| &board.variables) {
+        // The others are of Kubernetes and systemd.
+        if ["job", "instance", "comm"].contains(&name.as_str()) {
+            let found = prometheus.at(&format!("count by ({name}) ({selector})"), busy)?;
+            let named = found.iter().filter(|series| !series.label(name).is_empty()).count();
+            ensure!(named > 0, "the variable {name} offers nothing: {selector}");
+            told.push(format!("{name} {named}"));
+        }
+    }
+    told.dedup();
+    Ok(told.join(", "))
+}
+
+/// The bars of a graph, or the numbers behind a sum, add up to what the daemon counted.
+fn adds_up(
+    prometheus: &Prometheus,
+    boards: &[Board],
+    board: &str,
+    panel: &str,
+    span: &Span,
+    counted: u64,
+) -> Result<String> {
+    let mut all = boards.iter().filter(|one| one.uid == board).flat_map(|one| &one.queries);
+    let query = all.find(|query| query.panel == panel).context("there is no such panel")?;
+    let series = prometheus.over(&query.with_all(span), span)?;
+    let shown: f64 = series.iter().flat_map(|one| &one.values).map(|(_, value)| value).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a count of drops")]
+    let equal = (shown - counted as f64).abs() < 1e-6;
+    ensure!(equal && counted > 0, "expected the {counted} drops that the daemon counted, came {shown}");
+    Ok(format!("{counted} drops"))
+}
