@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ka_common::{Counters, Kind, Timer};
-use ka_daemon::inventory::netns::{KernelCounts, Sysctls};
+use ka_daemon::inventory::namespace::{KernelCounts, Sysctls};
 use ka_daemon::inventory::totals::{Chosen, OwnerSockets, SettingsKey, Sweep};
 use ka_daemon::metrics::catalogue;
 use ka_daemon::metrics::{Build, Observed, Page, docs};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ka_common::{RowTimer, SocketRow};
 
-use super::netns::Sysctls;
+use super::namespace::Sysctls;
 use super::presets::Raw;
 use crate::owner::Owner;
 use crate::table::{Clock, tcp};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ka_common::SocketRow;
 
 use super::describe;
-use super::netns::Sysctls;
+use super::namespace::Sysctls;
 use super::presets::Raw;
 use super::read::{Reader, Report};
 use crate::api::{SocketSource, SourceError};

@@ -7,6 +7,7 @@ pub mod directory;
 mod files;
 pub mod holders;
 pub mod list;
+pub mod namespace;
 pub mod netns;
 pub mod once;
 pub mod presets;

@@ -4,7 +4,7 @@
 use super::cause::Cause;
 use super::ending::{Ended, Phase};
 use super::histogram::{IdleHistogram, RttHistogram};
-use crate::inventory::netns::{KernelCounts, Sysctls};
+use crate::inventory::namespace::{KernelCounts, Sysctls};
 use crate::inventory::totals::{OwnerSockets, Sweep};
 use ka_common::kind::KIND_SLOTS;
 use ka_common::{Kind, Suppression, Timer};

@@ -5,7 +5,7 @@
 use super::owners::Whose;
 use super::place::{forget, seconds};
 use super::sockets::SocketTable;
-use crate::inventory::netns::KernelCounts;
+use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
 use ka_common::{Kind, Record, SocketRow};
 use rustc_hash::FxHashSet;

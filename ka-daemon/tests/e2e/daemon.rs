@@ -1,5 +1,5 @@
 //! The daemon under test, as a process: start, metrics, record log, and what it leaves behind.
-//! Needs `unsafe` for `prctl` and `bpf`, which no crate here wraps.
+//! Needs `unsafe` for `prctl`, which no crate here wraps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::bpf;
 use crate::records::{Log, View};
 
 /// A running `ka-daemon`.
@@ -183,7 +184,7 @@ impl Daemon {
     }
 
     /// Ids of the BPF programs it holds, from its descriptors.
-    fn programs(&self) -> Result<BTreeSet<u32>> {
+    pub(crate) fn programs(&self) -> Result<BTreeSet<u32>> {
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid)).context("fdinfo")? {
             // A descriptor may close between the listing and the reading.
@@ -227,7 +228,7 @@ impl Daemon {
         // The kernel frees programs after a grace period.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let left: Vec<_> = programs.intersection(&loaded_programs()?).copied().collect();
+            let left: Vec<_> = programs.intersection(&bpf::loaded()?).copied().collect();
             if left.is_empty() {
                 return Ok(());
             }
@@ -311,26 +312,5 @@ fn find_intent(value: &serde_json::Value, intent: &str, found: &mut Vec<String>)
         for item in items {
             find_intent(item, intent, found);
         }
-    }
-}
-
-/// Ids of every BPF program on the machine.
-fn loaded_programs() -> Result<BTreeSet<u32>> {
-    const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
-    let mut ids = BTreeSet::new();
-    // start_id, next_id, open_flags of the attribute union.
-    let mut attr = [0_u32; 4];
-    loop {
-        // SAFETY: the attribute is valid for its length; the kernel writes next_id into it.
-        let result = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attr.as_mut_ptr(), size_of_val(&attr))
-        };
-        if result != 0 {
-            let error = std::io::Error::last_os_error();
-            ensure!(error.raw_os_error() == Some(libc::ENOENT), "BPF_PROG_GET_NEXT_ID: {error}");
-            return Ok(ids);
-        }
-        ids.insert(attr[1]);
-        attr[0] = attr[1];
     }
 }

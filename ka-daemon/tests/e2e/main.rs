@@ -7,6 +7,7 @@
 
 mod args;
 mod audit;
+mod bpf;
 mod capture;
 mod case;
 mod daemon;
