@@ -31,7 +31,7 @@ pub(crate) fn loaded() -> Result<BTreeSet<u32>> {
     }
 }
 
-/// A program.
+/// A program, kept loaded for as long as this is.
 #[derive(Debug)]
 pub(crate) struct Program(OwnedFd);
 
@@ -52,22 +52,20 @@ struct ObjGetInfo {
 }
 
 impl Program {
-    /// Opens the one of this name (up to 15 bytes) among these ids.
-    pub(crate) fn named(name: &str, ids: &BTreeSet<u32>) -> Result<Option<Self>> {
-        for id in ids {
-            let attr = [*id, 0, 0, 0];
-            // SAFETY: the attribute is valid for its length.
-            let fd = unsafe {
-                libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr))
-            };
-            ensure!(fd >= 0, "BPF_PROG_GET_FD_BY_ID of {id}: {}", io::Error::last_os_error());
-            // SAFETY: the kernel gave a new descriptor, which nobody else owns.
-            let program = Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).context("descriptor")?) });
-            if program.info()?.name.starts_with(&[name.as_bytes(), &[0]].concat()) {
-                return Ok(Some(program));
-            }
-        }
-        Ok(None)
+    /// Opens it.
+    pub(crate) fn open(id: u32) -> Result<Self> {
+        let attr = [id, 0, 0, 0];
+        // SAFETY: the attribute is valid for its length.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, attr.as_ptr(), size_of_val(&attr)) };
+        ensure!(fd >= 0, "BPF_PROG_GET_FD_BY_ID of {id}: {}", io::Error::last_os_error());
+        // SAFETY: the kernel gave a new descriptor, which nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).context("descriptor")?) }))
+    }
+
+    /// Whether it has this name, of up to 15 bytes.
+    pub(crate) fn is_named(&self, name: &str) -> Result<bool> {
+        Ok(self.info()?.name.starts_with(&[name.as_bytes(), &[0]].concat()))
     }
 
     /// How often it ran while the kernel collected BPF statistics.

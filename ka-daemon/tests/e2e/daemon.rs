@@ -249,6 +249,7 @@ pub(crate) fn run_json(program: &Path, args: &[&str]) -> Result<Vec<serde_json::
     for value in values {
         match value.with_context(|| format!("output of {args:?}"))? {
             serde_json::Value::Array(items) => all.extend(items),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "anything else is one value")]
             one => all.push(one),
         }
     }
@@ -265,7 +266,7 @@ impl Daemon {
         let folder = format!("/proc/{}/task", self.pid);
         for thread in fs::read_dir(folder).into_iter().flatten().flatten() {
             let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
-            told += &format!("thread {} syscall {}{}", read("comm"), read("syscall"), read("stack"));
+            told.extend(["thread ", &read("comm"), " syscall ", &read("syscall"), &read("stack")]);
         }
         told
     }

@@ -24,7 +24,8 @@ pub(crate) struct Kept(Option<Witness>);
 #[derive(Debug)]
 struct Witness {
     trace: TimerTrace,
-    program: Program,
+    /// Its id: whoever held it would keep it loaded.
+    program: u32,
     /// What the program had seen before the trace began.
     before: u64,
 }
@@ -36,17 +37,22 @@ impl Kept {
     /// Begins to compare. The daemon runs with `--bpf-stats`. Nothing is compared where the plan in force
     /// has no such program, or the kernel has no event tracing.
     pub(crate) fn watch(daemon: &Daemon) -> Result<Self> {
-        let Some(program) = Program::named("ka_timer_entry", &daemon.programs()?)? else {
-            return Ok(Self(None));
-        };
-        let before = program.runs()?;
-        Ok(Self(TimerTrace::start()?.map(|trace| Witness { trace, program, before })))
+        for id in daemon.programs()? {
+            let program = Program::open(id)?;
+            if program.is_named("ka_timer_entry")? {
+                let before = program.runs()?;
+                let trace = TimerTrace::start()?;
+                return Ok(Self(trace.map(|trace| Witness { trace, program: id, before })));
+            }
+        }
+        Ok(Self(None))
     }
 
     /// How many so far, at least: what the trace has more is never too much, since the program's
     /// count is read before the trace began and after it was looked at.
     pub(crate) fn so_far(&self) -> Result<u64> {
         let Some(Witness { trace, program, before }) = &self.0 else { return Ok(0) };
+        let program = Program::open(*program)?;
         let mut most = 0;
         for _ in 0..LOOKS {
             let traced = trace.count()?;

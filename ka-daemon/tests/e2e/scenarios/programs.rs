@@ -159,7 +159,8 @@ where
 /// `ka-daemon drops` tells whose connection ended, why, and what would have helped.
 fn explained(case: &Case<'_>, netns: &str) -> Result<()> {
     let drops = case.env.daemon.command(&case.env.program, &["drops", "--process", "nginx"])?;
-    let dropped = drops.iter().find(|dropped| dropped["netns"].to_string() == netns);
+    let netns: u64 = netns.parse().context("netns")?;
+    let dropped = drops.iter().find(|dropped| dropped["netns"] == netns);
     let dropped = dropped.with_context(|| format!("expected the drop of nginx, came {drops:?}"))?;
     told(dropped, &[("/cause", "keepalive_timeout"), ("/timer", "keepalive"), ("/owner/comm", "nginx")])?;
     told(dropped, &[("/probes_out", 3), ("/keepcnt", 3)])?;
