@@ -10,6 +10,7 @@ pub mod list;
 pub mod namespace;
 pub mod netns;
 pub mod once;
+pub mod peers;
 pub mod presets;
 pub mod read;
 pub mod service;

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::Signal;
 
 use crate::bpf;
 use crate::records::{Log, View};
@@ -171,9 +172,16 @@ impl Daemon {
 
     /// Stops it in its tracks, or lets it go on.
     pub(crate) fn pause(&self, paused: bool) -> Result<()> {
-        use nix::sys::signal::Signal;
+        self.signal(if paused { Signal::SIGSTOP } else { Signal::SIGCONT })
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
-        let signal = if paused { Signal::SIGSTOP } else { Signal::SIGCONT };
         nix::sys::signal::kill(pid, signal).with_context(|| signal.to_string())
     }
 
@@ -199,10 +207,9 @@ impl Daemon {
     pub(crate) fn stop(&self) -> Result<()> {
         let programs = self.programs()?;
         ensure!(!programs.is_empty(), "the daemon holds no BPF program");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
         let begin = Instant::now();
         let mut slow = None;
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).context("SIGTERM")?;
+        self.signal(Signal::SIGTERM)?;
         let status = loop {
             if let Some(status) = self.exited()? {
                 break status;
