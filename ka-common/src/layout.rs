@@ -77,6 +77,10 @@ pub struct KernelLayout {
     pub lrcvtime: Field,
     /// `tcp_sock.rcv_tstamp`
     pub rcv_tstamp: Field,
+    /// `tcp_sock.rx_opt.rcv_tsval`: the timestamp of the last segment that had one; optional
+    pub rcv_tsval: Field,
+    /// `tcp_sock.rx_opt.ts_recent`: that of the last segment that was accepted; optional
+    pub ts_recent: Field,
     /// `tcp_sock.lsndtime`
     pub lsndtime: Field,
     /// `tcp_sock.segs_in`

@@ -14,6 +14,8 @@ pub mod inventory;
 pub mod kernel;
 pub mod metrics;
 pub mod owner;
+mod pattern;
+pub mod policy;
 pub mod preset;
 pub mod run;
 pub mod status;

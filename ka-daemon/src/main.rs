@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
 use ka_daemon::cli::{Cli, Command, check, drops, sockets, top};
+use ka_daemon::config::Live;
 use ka_daemon::inventory::once;
 use ka_daemon::run;
 
@@ -31,7 +32,9 @@ fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
         }
         Command::Sockets(args) => {
             let console = Console::of_process(args.look());
-            sockets::run(&args, |filter| Ok(once::all(filter)?), console, &mut out, &mut err)?;
+            let config = Live::open(args.config.as_deref())?;
+            let read = |filter: &_| Ok(once::all(filter, config)?);
+            sockets::run(&args, read, console, &mut out, &mut err)?;
         }
         Command::Top(args) => {
             drop(out);

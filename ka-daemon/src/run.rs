@@ -28,6 +28,7 @@ use crate::events::tell::Teller;
 use crate::events::{Pump, RecordLog, RecordSource};
 use crate::inventory::directory::Directory;
 use crate::inventory::list::Listing;
+use crate::inventory::peers::Peers;
 use crate::inventory::source::Iterators;
 use crate::inventory::{self, service};
 use crate::kernel::{Kernel, KernelError};
@@ -266,6 +267,7 @@ pub async fn run<S: RecordSource + Send + 'static>(
         reader: reader_of_sockets,
         table: Some(reader.table()),
         config,
+        peers: Peers::default(),
         clock,
     });
     let sockets = sockets.or_else(|| listing.clone().map(|listing| Arc::new(listing) as _));

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ka_daemon::config::{Config, Live};
+use ka_daemon::policy::Severity;
 use ka_daemon::preset::{self, Settings};
 use support::golden;
 use tokio::signal::unix::{SignalKind, signal};
 
 const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 const PRESETS: &str = include_str!("../../docs/presets.md");
+const POLICIES: &str = include_str!("../../docs/policies.md");
+const EXAMPLES: &str = include_str!("../../docs/examples/policies.yaml");
 
 /// A file that is removed in the end.
 struct Scratch(PathBuf);
@@ -62,13 +65,19 @@ fn example() -> &'static str {
     between(CONFIGURATION, "```yaml\n", "```\n")
 }
 
+/// A preset and a policy of this number.
 fn of_count(count: u32) -> String {
-    format!("presets:\n- {{name: a, match: [{{keepcnt: {count}}}]}}\n")
+    format!(
+        "presets:\n- {{name: a, match: [{{keepcnt: {count}}}]}}\npolicies:\n- {{name: a, idle_limit: {count}s}}\n"
+    )
 }
 
 fn count_is_known(config: &Config, count: u32) -> bool {
     let settings = Settings { keepidle: Some(9_999), keepintvl: Some(9_999), keepcnt: Some(count) };
-    config.presets.look(&settings, "x").is_some()
+    let limit = Duration::from_secs(count.into());
+    let policy = config.policies.iter().any(|policy| policy.idle_limit == limit);
+    assert_eq!(config.presets.look(&settings, "x").is_some(), policy, "one half of a file is in force");
+    policy
 }
 
 #[test]
@@ -84,15 +93,75 @@ fn the_documented_example_is_valid_and_says_what_it_claims() {
     assert_eq!(look([45, 3, 0], "billing"), Some("billing-pool"));
     assert_eq!(look([60, 10, 6], "nginx"), Some("nginx-edge"));
     assert_eq!(look([15, 15, 9], "server"), Some("go"));
+    let policies: Vec<_> = config
+        .policies
+        .iter()
+        .map(|policy| (&*policy.name, policy.idle_limit.as_secs(), policy.severity))
+        .collect();
+    assert_eq!(policies, [("aws-nlb", 350, Severity::Critical), ("conntrack", 432_000, Severity::Info)]);
+}
+
+/// The examples are used as they stand.
+#[test]
+fn the_shipped_policies_are_valid_and_say_where_they_were_read_and_when() {
+    let config = Config::parse(EXAMPLES, "docs/examples/policies.yaml").unwrap();
+    let limits: Vec<_> =
+        config.policies.iter().map(|policy| (&*policy.name, policy.idle_limit.as_secs())).collect();
+    let expected = [
+        ("aws-nlb", 350),
+        ("aws-nat-gateway", 350),
+        ("aws-alb", 60),
+        ("azure-load-balancer", 240),
+        ("google-cloud", 600),
+        ("ipvs", 900),
+        ("ec2-nitro-v6", 350),
+        ("ec2-connection-tracking", 432_000),
+        ("conntrack", 432_000),
+        ("nginx-keepalive", 75),
+        ("nginx-http2-before-1-19-7", 180),
+    ];
+    assert_eq!(limits, expected);
+    let table = Table::of(POLICIES);
+    for policy in config.policies.iter() {
+        let name = &policy.name;
+        assert!(!policy.sources.is_empty(), "{name}");
+        assert!(policy.sources.iter().all(|source| source.starts_with("https://")), "{name}");
+        let date = policy.read.as_deref().unwrap_or_default();
+        assert_eq!(date.replace(|one: char| one.is_ascii_digit(), "0"), "0000-00-00", "{name}: {date}");
+        assert_ne!(policy.conditions.in_words(), "every connection", "{name}: nobody has it on every way");
+        assert_eq!(table.limit(name), Some(policy.idle_limit.as_secs()), "{name} in docs/policies.md");
+    }
+}
+
+/// The table of docs/policies.md: name and limit.
+struct Table(Vec<(String, u64)>);
+
+impl Table {
+    fn of(document: &str) -> Self {
+        let rows = document.lines().filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            let name = cells.next()?.strip_suffix('`')?;
+            let limit = cells.next()?.strip_suffix(" s")?.replace(',', "");
+            Some((name.to_owned(), limit.parse().ok()?))
+        });
+        Self(rows.collect())
+    }
+
+    fn limit(&self, name: &str) -> Option<u64> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, limit)| *limit)
+    }
 }
 
 /// An example that says all that can be said must not lag behind.
 #[test]
 fn the_documented_example_has_every_field() {
-    for (wrong, base) in
-        [("x: 1\n", ""), ("presets:\n- {x: 1}\n", ""), ("presets:\n- {name: a, match: [{x: 1}]}\n", "")]
-    {
-        let error = Config::parse(&format!("{base}{wrong}"), "f").unwrap_err().to_string();
+    for wrong in [
+        "x: 1\n",
+        "presets:\n- {x: 1}\n",
+        "presets:\n- {name: a, match: [{x: 1}]}\n",
+        "policies:\n- {x: 1}\n",
+    ] {
+        let error = Config::parse(wrong, "f").unwrap_err().to_string();
         let accepted: Vec<_> = error.rsplit_once("accepted are ").unwrap().1.split(", ").collect();
         assert!(accepted.len() > 1, "{error}");
         for field in accepted {
@@ -122,13 +191,31 @@ fn check_accepts_a_good_file_and_needs_no_kernel() {
     let file = Scratch::new("good", example());
     let (code, stdout, stderr) = check(&file.0, &[]);
     let all = preset::builtin().len() + 2;
-    let expected = format!("{}: valid; presets: 2 of its own, {all} in all\n", file.0.display());
+    let expected = format!(
+        "{}: valid; presets: 2 of its own, {all} in all; policies: 2
+  aws-nlb    5 min 50 s, critical: remote 10.20.0.0/16, 2001:db8:20::/48; remote_ports 443, 8000-8999; local \
+         10.0.0.0/8; local_ports 1024-65535; namespace shop, shop-*; pod cart-*; container web; service billing; comm \
+         billing, java*
+  conntrack  5 d, info: every connection\n",
+        file.0.display()
+    );
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), expected.as_str(), ""));
 
     let (code, stdout, _) = check(&file.0, &["--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let expected = serde_json::json!({
         "file": file.0, "valid": true, "own_presets": 2, "presets": all, "error": null, "place": null,
+        "policies": [
+            {
+                "name": "aws-nlb", "idle_limit_seconds": 350.0, "severity": "critical",
+                "conditions": {
+                    "remote": ["10.20.0.0/16", "2001:db8:20::/48"], "remote_ports": ["443", "8000-8999"],
+                    "local": ["10.0.0.0/8"], "local_ports": ["1024-65535"], "namespace": ["shop", "shop-*"],
+                    "pod": ["cart-*"], "container": ["web"], "service": ["billing"], "comm": ["billing", "java*"],
+                },
+            },
+            {"name": "conntrack", "idle_limit_seconds": 432_000.0, "severity": "info", "conditions": {}},
+        ],
     });
     assert_eq!((code, verdict), (Some(0), expected));
 }
@@ -146,7 +233,7 @@ fn check_refuses_a_wrong_file_with_its_place() {
     let (code, stdout, _) = check(&file.0, &["--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let expected = serde_json::json!({
-        "file": file.0, "valid": false, "own_presets": null, "presets": null,
+        "file": file.0, "valid": false, "own_presets": null, "presets": null, "policies": null,
         "error": format!("{path}:3:21: {field}: {message}"),
         "place": {"file": file.0, "line": 3, "column": 21, "field": field, "message": message},
     });
@@ -211,6 +298,11 @@ async fn a_hangup_reads_the_file_again_and_a_wrong_one_changes_nothing() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(count_is_known(&live.load(), 4), "the old one stays");
     assert!(!following.is_finished());
+    // Where a policy alone is wrong, nothing of the file is used.
+    file.write(&of_count(5).replace("5s", "5"));
+    hang_up();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(count_is_known(&live.load(), 4), "the old one stays");
 
     file.write(&of_count(5));
     hang_up();

@@ -9,15 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ka_common::{Counters, Kind, Timer};
-use ka_daemon::inventory::netns::{KernelCounts, Sysctls};
-use ka_daemon::inventory::totals::{Chosen, OwnerSockets, SettingsKey, Sweep};
+use ka_daemon::config::Config;
+use ka_daemon::inventory::namespace::{KernelCounts, Sysctls};
+use ka_daemon::inventory::totals::{Chosen, OwnerSockets, RiskCount, SettingsKey, Sweep};
 use ka_daemon::metrics::catalogue;
 use ka_daemon::metrics::{Build, Observed, Page, docs};
+use ka_daemon::policy::Reason;
 use ka_daemon::status::KernelSide;
 use ka_daemon::table::{
     Cause, Ended, IDLE_BOUNDS, NetnsTotals, OwnerKey, OwnerTotals, Phase, RTT_BOUNDS, Snapshot,
 };
 use support::{golden, kernel_side};
+
+const POLICIES: &str = "policies:
+- {name: aws-nlb, idle_limit: 350s}
+- {name: tick, idle_limit: 1500ms, severity: critical}
+";
 
 struct Fixed {
     snapshot: Arc<Snapshot>,
@@ -44,6 +51,10 @@ fn owner(number: usize) -> OwnerTotals {
         },
         shown: true,
         sockets: OwnerSockets { on: 3, off: 2, keepidle_min: Some(15), keepidle_max: Some(7200) },
+        risks: vec![
+            RiskCount { policy: 0, reason: Reason::KeepaliveOff, sockets: 2, idle: 1 },
+            RiskCount { policy: 1, reason: Reason::PeerKeepsAlive, sockets: 1, idle: 0 },
+        ],
         sent: 9,
         answered: 5,
         unanswered: 2,
@@ -84,6 +95,7 @@ fn page(owners: usize) -> Page {
             .map(|place| (settings(15 + place, if place == 0 { "go" } else { "" }), 51))
             .collect(),
         settings_other: 4,
+        policies: Config::parse(POLICIES, "test").unwrap().policies,
         ..Sweep::default()
     }));
     snapshot.owner_overflow = 6;
@@ -105,6 +117,18 @@ fn text(page: &Page) -> String {
 #[test]
 fn page_is_the_golden_one() {
     golden("tests/golden/metrics.txt", &text(&page(1)));
+}
+
+/// Policies that are gone leave nothing behind.
+#[test]
+fn without_policies_there_are_no_series_of_them() {
+    let mut snapshot = Snapshot { sweep: Some(Arc::new(Sweep::default())), ..Snapshot::default() };
+    // As between a sweep that judged by none and the next.
+    snapshot.owners.push(owner(1));
+    let build = Build { version: "1.2.3", revision: "abc", rustc: "rustc 1.0" };
+    let fixed = Fixed { snapshot: Arc::new(snapshot), counters: Counters::default() };
+    let text = text(&Page::without_process(Arc::new(fixed), build).unwrap());
+    assert!(text.contains("ka_sockets{") && !text.contains("at_risk") && !text.contains("policy"), "{text}");
 }
 
 #[test]

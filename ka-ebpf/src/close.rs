@@ -33,19 +33,22 @@ fn connected(sk: u64, state: u8) -> bool {
 }
 
 /// The kernel resets the connection by itself: data came, and the program has shut the socket down for
-/// reading and writing (`TcpExtTCPAbortOnData`). Nobody sent an RST. Of such a segment the acknowledgement
-/// was accepted just now; of an RST it never is. While the FIN is not acknowledged only data makes an
-/// acknowledgement come, so a tick that falls in between is no doubt; after that an RST may follow in the
-/// next tick.
+/// reading and writing (`TcpExtTCPAbortOnData`). Nobody sent an RST. Such a segment was accepted just now,
+/// with its timestamp; an RST never is. Ticks may fall in between. While the FIN is not acknowledged only
+/// data makes an acknowledgement come; after that an RST without timestamps that follows within a tick
+/// looks the same.
 #[inline(always)]
 fn by_data(sk: u64, state: u8) -> bool {
     let ticks = match state {
         FIN_WAIT1 => 2,
-        FIN_WAIT2 => 0,
+        FIN_WAIT2 => 1,
         _ => return false,
     };
+    if sized(sk, layout!(shutdown)) & RCV_SHUTDOWN == 0 {
+        return false;
+    }
     let age = kernel::jiffies().wrapping_sub(member(sk, layout!(rcv_tstamp.offset)));
-    sized(sk, layout!(shutdown)) & RCV_SHUTDOWN != 0 && age <= ticks
+    age <= ticks && sized(sk, layout!(rcv_tsval)) == sized(sk, layout!(ts_recent))
 }
 
 #[inline(always)]

@@ -58,6 +58,7 @@ pub(super) async fn sockets(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let asked = PageQuery::parse(query.as_deref().unwrap_or_default())?;
+    shared.reads.check(&asked.filter)?;
     let (turn, waiting) = shared.reads.turn().await?;
     let read = tokio::task::spawn_blocking(move || page(turn, asked));
     let json = read.await.map_err(|error| ApiError::Internal(error.to_string()))??;
@@ -113,6 +114,7 @@ pub(super) async fn ndjson(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let filter = query::filter(query.as_deref().unwrap_or_default())?;
+    shared.reads.check(&filter)?;
     let (turn, waiting) = shared.reads.turn().await?;
     let (sender, mut parts) = mpsc::channel(CHUNKS);
     let lines = Lines::new(sender, Handle::current());

@@ -30,6 +30,14 @@ pub trait SocketSource: Send + Sync + 'static {
         filter: &Filter,
         each: &mut dyn FnMut(SocketView) -> ControlFlow<()>,
     ) -> Result<(), SourceError>;
+
+    /// Checks that a policy of this name is configured. A source that does not know takes any.
+    ///
+    /// # Errors
+    /// The names that there are.
+    fn check_policy(&self, _name: &str) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Why sockets cannot be read; says what to do where something can be done.
@@ -77,6 +85,12 @@ impl Reads {
     pub(super) fn new(source: Option<Arc<dyn SocketSource>>, feed: Feed) -> Self {
         let places = Arc::new(Semaphore::new(1 + WAITING));
         Self { source, places, turn: Arc::new(Semaphore::new(1)), feed }
+    }
+
+    /// Checks what of a filter the source alone can tell.
+    pub(super) fn check(&self, filter: &Filter) -> Result<(), ApiError> {
+        let source = self.source.as_ref().ok_or(ApiError::NoSource)?;
+        Ok(filter.check_policy(|name| source.check_policy(name))?)
     }
 
     /// Waits for a turn. The second part belongs to whoever waits for the answer.

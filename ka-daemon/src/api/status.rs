@@ -10,6 +10,7 @@ use super::Readiness;
 use crate::cli::settings::Settings;
 use crate::inventory::totals::Sweep;
 use crate::metrics::Build;
+use crate::policy::{Policy, Severity};
 use crate::status::{IntentStatus, KernelSide, ProgramStatus};
 use crate::table::Snapshot;
 
@@ -31,6 +32,8 @@ pub struct Status<'a> {
     tracked_sockets: u64,
     /// The last sweep over all sockets; null before the first.
     inventory: Option<Inventory>,
+    /// The policies by which the last sweep judged; null before the first.
+    policies: Option<Vec<InForce>>,
     /// The watch of the Kubernetes API; null: not asked for.
     #[schema(value_type = Option<Object>)]
     kubernetes: Option<serde_json::Value>,
@@ -73,6 +76,33 @@ struct Inventory {
     network_namespaces: usize,
     /// Network namespaces that were there and could not be read.
     skipped_network_namespaces: usize,
+    /// Sockets that a policy would cut and of which, for want of room, it is not known whether their peers
+    /// probe.
+    unwatched_sockets: u64,
+}
+
+/// A policy in force.
+#[derive(Debug, Serialize, ToSchema)]
+struct InForce {
+    name: String,
+    idle_limit_seconds: f64,
+    severity: Severity,
+    /// Which connections it applies to, as the configuration has it.
+    connections: String,
+    /// What else is to be known.
+    note: Option<String>,
+}
+
+impl From<&Policy> for InForce {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            name: policy.name.to_string(),
+            idle_limit_seconds: policy.idle_limit.as_secs_f64(),
+            severity: policy.severity,
+            connections: policy.conditions.in_words(),
+            note: policy.note.clone(),
+        }
+    }
 }
 
 impl From<&Sweep> for Inventory {
@@ -86,6 +116,7 @@ impl From<&Sweep> for Inventory {
             keepalive_on: sweep.keepalive_on,
             network_namespaces: sweep.namespaces.len(),
             skipped_network_namespaces: sweep.skipped,
+            unwatched_sockets: sweep.unwatched,
         }
     }
 }
@@ -151,6 +182,7 @@ impl<'a> Status<'a> {
             undecodable_of_unknown_kind: snapshot.undecodable[0],
             tracked_sockets: snapshot.tracked,
             inventory: snapshot.sweep.as_deref().map(Inventory::from),
+            policies: snapshot.sweep.as_ref().map(|sweep| sweep.policies.iter().map(InForce::from).collect()),
             kubernetes: None,
             oddities: Oddities {
                 duplicates: odd.duplicates,

@@ -42,7 +42,7 @@ const HELP: &str = concat!(
     "\
 Examples:
   ka-daemon                       the daemon
-  ka-daemon sockets --at-risk     connections that an idle limit of 350 s would cut
+  ka-daemon sockets --at-risk     connections that an idle limit on the way would cut
   ka-daemon drops --follow        each dropped connection, and why, as it happens
   ka-daemon top                   the same and more, live
   ka-daemon check                 what this kernel offers

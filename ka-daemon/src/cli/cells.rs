@@ -1,6 +1,7 @@
 //! What is shown of a socket, column by column. Pure; `sockets` and `top` show the same words.
 
 use super::table::{Cell, Column, Fit, Tone};
+use crate::policy::{Reason, Severity};
 use crate::view::SocketView;
 use crate::view::socket::{Origin, TimerKind, TimerView};
 use crate::view::words::{address, duration, printable, remaining, round_trip};
@@ -27,8 +28,8 @@ pub(super) const NARROW: [Column; 7] = [
     column("OWNER", Fit::CutEnd(16)),
 ];
 
-/// Those of `--wide`; only the last one is cut.
-pub(super) const WIDE: [Column; 20] = [
+/// Those of `--wide`; only the last ones are cut.
+pub(super) const WIDE: [Column; 22] = [
     column("LOCAL", Fit::Whole),
     column("REMOTE", Fit::Whole),
     column("STATE", Fit::Whole),
@@ -49,16 +50,19 @@ pub(super) const WIDE: [Column; 20] = [
     number("INODE"),
     number("UID"),
     column("EXE", Fit::CutEnd(12)),
+    column("AT RISK", Fit::Whole),
+    column("WHAT TO SET", Fit::CutEnd(12)),
 ];
 
 /// The columns of `top`.
-pub(super) const TOP: [Column; 7] = [
+pub(super) const TOP: [Column; 8] = [
     column("LOCAL", Fit::CutMiddleOrLeaveOut(21, 2)),
     column("REMOTE", Fit::CutMiddle(14)),
     column("KEEPALIVE", Fit::LeaveOut(3)),
     column("TIMER", Fit::CutEndLast(12)),
     Column { title: "DROP IN", right: true, fit: Fit::Whole },
     Column { title: "RTT", right: true, fit: Fit::LeaveOut(1) },
+    column("AT RISK", Fit::LeaveOut(0)),
     column("OWNER", Fit::CutEnd(16)),
 ];
 
@@ -71,6 +75,7 @@ pub(super) fn top(socket: &SocketView) -> Vec<Cell> {
         timer_cell(socket),
         Cell::plain(socket.drop_in_seconds.map_or(NONE.into(), remaining)),
         Cell::plain(socket.last_rtt_seconds.map_or(NONE.into(), round_trip)),
+        risk_cell(socket),
         Cell::plain(owner(socket)),
     ]
 }
@@ -106,6 +111,8 @@ pub(super) fn wide(socket: &SocketView) -> Vec<Cell> {
         number((socket.inode != 0).then_some(socket.inode)),
         number(socket.uid.map(u64::from)),
         text(&owner.exe),
+        risk_cell(socket),
+        text(&what_to_set(socket)),
     ]);
     cells
 }
@@ -133,6 +140,29 @@ fn keepalive_cell(socket: &SocketView) -> Cell {
 fn timer_cell(socket: &SocketView) -> Cell {
     let (text, silent) = timer(socket);
     Cell::new(text, if silent { Tone::Alarm } else { Tone::Plain })
+}
+
+/// `aws-nlb, azure-lb (peer probes)`: the policies that would cut it.
+fn risk_cell(socket: &SocketView) -> Cell {
+    let risks = socket.risks.as_deref().unwrap_or_default();
+    let each = risks.iter().map(|risk| match risk.reason {
+        Reason::PeerKeepsAlive => format!("{} (peer probes)", risk.policy),
+        Reason::KeepaliveOff | Reason::IdleTooLong => risk.policy.clone(),
+    });
+    let names = each.collect::<Vec<_>>().join(", ");
+    let worst = risks.iter().filter(|risk| risk.reason != Reason::PeerKeepsAlive).map(|risk| risk.severity);
+    let tone = match worst.max() {
+        Some(Severity::Critical) => Tone::Alarm,
+        Some(Severity::Warning) => Tone::Warning,
+        Some(Severity::Info) | None => Tone::Plain,
+    };
+    Cell::new(if names.is_empty() { NONE.to_owned() } else { printable(&names).into_owned() }, tone)
+}
+
+/// Against the strictest policy, and against settings that are a risk by themselves.
+fn what_to_set(socket: &SocketView) -> String {
+    let warnings = socket.warnings.iter().flatten().map(|warning| warning.text.as_str());
+    socket.advice.as_deref().into_iter().chain(warnings).collect::<Vec<_>>().join(" ")
 }
 
 /// The other end; a listener has none.

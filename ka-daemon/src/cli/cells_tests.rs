@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::owner::Owner;
+use crate::view::risk::{Risk, Warning, WarningKind};
 use crate::view::socket::Origins;
 use crate::view::testing::socket;
 
@@ -61,6 +62,8 @@ fn a_row_in_each_width() {
         "12345",
         "1000",
         "/usr/bin/server",
+        "-",
+        "-",
     ];
     assert_eq!(texts(wide(&go())), [&common[..], &more].concat());
     let top_row = [
@@ -70,6 +73,7 @@ fn a_row_in_each_width() {
         "probe in 12.3 s",
         "2 min 27 s",
         "45.0 µs",
+        "-",
         "server[1234] shop/cart-7d4",
     ];
     assert_eq!(texts(top(&go())), top_row);
@@ -79,7 +83,7 @@ fn a_row_in_each_width() {
 fn what_is_not_known_is_no_zero() {
     let unknown = SocketView { inode: 0, ..socket("10.0.0.1:1", "10.0.0.2:2") };
     assert_eq!(texts(narrow(&unknown))[3..], ["-"; 4]);
-    let mut expected = vec!["-"; 17];
+    let mut expected = vec!["-"; 19];
     expected[13] = "4026531840";
     assert_eq!(texts(wide(&unknown))[3..], expected);
 }
@@ -89,6 +93,38 @@ fn rows_are_as_long_as_their_columns() {
     assert_eq!(narrow(&go()).len(), NARROW.len());
     assert_eq!(wide(&go()).len(), WIDE.len());
     assert_eq!(top(&go()).len(), TOP.len());
+}
+
+#[test]
+fn policies_that_would_cut_it_are_named_by_their_severity() {
+    let risk = |policy: &str, reason, severity| Risk {
+        policy: policy.to_owned(),
+        reason,
+        idle_limit_seconds: 350.0,
+        severity,
+    };
+    let (off, kept) = (Reason::KeepaliveOff, Reason::PeerKeepsAlive);
+    for (risks, expected, tone) in [
+        (vec![], "-", Tone::Plain),
+        (vec![risk("lb", off, Severity::Info)], "lb", Tone::Plain),
+        (vec![risk("lb", kept, Severity::Critical)], "lb (peer probes)", Tone::Plain),
+        (
+            vec![
+                risk("a", off, Severity::Info),
+                risk("b", off, Severity::Warning),
+                risk("c", kept, Severity::Critical),
+            ],
+            "a, b, c (peer probes)",
+            Tone::Warning,
+        ),
+        (vec![risk("x\u{1b}", Reason::IdleTooLong, Severity::Critical)], "x\u{fffd}", Tone::Alarm),
+    ] {
+        let this = SocketView { risks: Some(risks), ..go() };
+        assert_eq!(risk_cell(&this), Cell::new(expected, tone));
+    }
+    let warning = Warning { kind: WarningKind::UserTimeoutKillsAfterOneProbe, text: "Raise it.".to_owned() };
+    let this = SocketView { advice: Some("Turn it on.".to_owned()), warnings: Some(vec![warning]), ..go() };
+    assert_eq!(texts(wide(&this)).last().unwrap(), "Turn it on. Raise it.");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::check::CheckError;
 use crate::config::{Config, ConfigError, Invalid};
+use crate::policy::{Conditions, Policy, Severity};
+use crate::view::words::duration;
 
 /// The verdict in JSON, a contract: fields may be added, these stay.
 #[derive(Debug, Serialize)]
@@ -18,10 +20,22 @@ struct Verdict<'a> {
     own_presets: Option<usize>,
     /// All presets that would be in force.
     presets: Option<usize>,
+    /// Policies, in order.
+    policies: Option<Vec<Shown<'a>>>,
     /// What is wrong.
     error: Option<String>,
     /// Where it is wrong; null when the file cannot be read.
     place: Option<&'a Invalid>,
+}
+
+/// A policy.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    idle_limit_seconds: f64,
+    severity: Severity,
+    /// By field, as written; none: it applies to every connection.
+    conditions: &'a Conditions,
 }
 
 /// Reads the file and says what came of it.
@@ -39,9 +53,28 @@ pub(super) fn run(path: &Path, json: bool, out: &mut impl Write) -> Result<bool,
     }
     let config = result?;
     let (own, all) = (config.own_presets, config.presets.iter().count());
-    writeln!(out, "{}: valid; presets: {own} of its own, {all} in all", path.display())?;
+    let policies = config.policies.iter();
+    let (path, number) = (path.display(), policies.len());
+    writeln!(out, "{path}: valid; presets: {own} of its own, {all} in all; policies: {number}")?;
+    let names = policies.map(|policy| policy.name.len()).max().unwrap_or_default();
+    for policy in config.policies.iter() {
+        let Policy { name, severity, conditions, .. } = policy;
+        let limit = duration(policy.idle_limit.as_secs_f64());
+        writeln!(out, "  {name:names$}  {limit}, {}: {}", severity.label(), conditions.in_words())?;
+    }
     out.flush()?;
     Ok(true)
+}
+
+impl<'a> Shown<'a> {
+    fn new(policy: &'a Policy) -> Self {
+        Self {
+            name: &policy.name,
+            idle_limit_seconds: policy.idle_limit.as_secs_f64(),
+            severity: policy.severity,
+            conditions: &policy.conditions,
+        }
+    }
 }
 
 impl<'a> Verdict<'a> {
@@ -52,6 +85,7 @@ impl<'a> Verdict<'a> {
                 valid: true,
                 own_presets: Some(config.own_presets),
                 presets: Some(config.presets.iter().count()),
+                policies: Some(config.policies.iter().map(Shown::new).collect()),
                 error: None,
                 place: None,
             },
@@ -60,6 +94,7 @@ impl<'a> Verdict<'a> {
                 valid: false,
                 own_presets: None,
                 presets: None,
+                policies: None,
                 error: Some(error.to_string()),
                 place: match error {
                     ConfigError::Invalid(invalid) => Some(invalid),

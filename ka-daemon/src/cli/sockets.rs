@@ -40,7 +40,11 @@ fn show(
     let filter = args.filter.filter();
     let mut sink = Sink::new(args, out);
     let (endpoint, named) = args.daemon.endpoint();
-    let asked = if args.standalone { None } else { ask(endpoint, named, &filter, &mut sink)? };
+    let asked = if args.standalone || args.config.is_some() {
+        None
+    } else {
+        ask(endpoint, named, &filter, &mut sink)?
+    };
     let source = if let Some(source) = asked {
         source
     } else {

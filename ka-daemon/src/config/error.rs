@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_saphyr::{Location, Spanned};
 
 /// Why a configuration is not used.
 #[derive(Debug, thiserror::Error)]
@@ -54,4 +55,37 @@ impl fmt::Display for Invalid {
         }
         write!(formatter, " {}", self.message)
     }
+}
+
+/// Something wrong with a document whose types are right.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) at: Location,
+    /// Relative to the list that is checked, such as `[0].name`.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Fault {
+    /// What is wrong with `list` in a file.
+    pub(super) fn in_list(self, file: &str, list: &str) -> Invalid {
+        let Self { at, field, message } = self;
+        Invalid {
+            file: file.to_owned(),
+            line: at.line(),
+            column: at.column(),
+            field: format!("{list}{field}"),
+            message,
+        }
+    }
+}
+
+/// Checks the name of an element of a list.
+pub(crate) fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !name.value.is_empty() && name.value.bytes().all(plain) {
+        return Ok(());
+    }
+    let message = format!("{:?} is no name: expected lower-case letters, digits and `-`", name.value);
+    Err(Fault { at: name.referenced, field: "name".into(), message })
 }

@@ -64,7 +64,8 @@ impl Live {
             (None, _) => tracing::info!("SIGHUP: there is no configuration file to read, see --config"),
             (Some(path), Ok(config)) => {
                 let (path, own) = (path.display(), config.own_presets);
-                tracing::info!("SIGHUP: {path} is in force, presets of its own: {own}");
+                let policies = config.policies.iter().count();
+                tracing::info!("SIGHUP: {path} is in force, presets of its own: {own}, policies: {policies}");
             }
             (Some(_), Err(error)) => {
                 tracing::error!("SIGHUP: the old configuration stays in force: {error}");

@@ -8,12 +8,15 @@ mod yaml;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 pub use self::error::{ConfigError, Invalid};
+pub(crate) use self::error::{Fault, check_name};
 pub use self::live::Live;
-use crate::preset::{self, Preset, Presets, Spec};
+use crate::policy::{self, Policies};
+use crate::preset::{self, Preset, Presets};
 
 /// The largest file that is read: far more than anyone writes, far less than what could do harm.
 const SIZE_MAX: u64 = 1 << 20;
@@ -26,6 +29,8 @@ pub struct Config {
     pub presets: Presets,
     /// How many of these are the file's own.
     pub own_presets: usize,
+    /// Idle limits on the way. Shared, as a sweep tells by which of them it judged.
+    pub policies: Arc<Policies>,
 }
 
 /// The file as written. No field at any depth may be named `value` (see [`yaml`]).
@@ -35,13 +40,15 @@ struct Document {
     #[serde(default)]
     builtin_presets: Option<bool>,
     #[serde(default)]
-    presets: Option<Vec<Spec>>,
+    presets: Option<Vec<preset::Spec>>,
+    #[serde(default)]
+    policies: Option<Vec<policy::Spec>>,
 }
 
 impl Default for Config {
     /// What holds without a file.
     fn default() -> Self {
-        Self { presets: Presets::builtin(), own_presets: 0 }
+        Self { presets: Presets::builtin(), own_presets: 0, policies: Arc::default() }
     }
 }
 
@@ -68,15 +75,15 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let (mut list, builtin) = read(text, name)?;
+        let Checked { presets: mut list, builtin_presets, policies } = read(text, name)?;
         let own_presets = list.len();
-        if builtin {
+        if builtin_presets {
             let kept =
                 preset::builtin().iter().filter(|preset| !list.iter().any(|own| own.name == preset.name));
             let kept: Vec<_> = kept.cloned().collect();
             list.extend(kept);
         }
-        Ok(Self { presets: Presets::new(list), own_presets })
+        Ok(Self { presets: Presets::new(list), own_presets, policies: Arc::new(policies) })
     }
 }
 
@@ -85,21 +92,26 @@ impl Config {
 /// # Errors
 /// The first thing that is wrong.
 pub(crate) fn own_presets(text: &str, name: &str) -> Result<Vec<Preset>, ConfigError> {
-    Ok(read(text, name)?.0)
+    Ok(read(text, name)?.presets)
 }
 
-/// A document's own presets, and whether the built-in ones hold as well.
-fn read(text: &str, name: &str) -> Result<(Vec<Preset>, bool), ConfigError> {
+/// A document, checked.
+struct Checked {
+    /// Its own.
+    presets: Vec<Preset>,
+    /// Whether the built-in ones hold as well.
+    builtin_presets: bool,
+    policies: Policies,
+}
+
+fn read(text: &str, name: &str) -> Result<Checked, ConfigError> {
     // Where everything is commented out, nothing is left to be a mapping.
     let document = yaml::read::<Option<Document>>(text, name)?.unwrap_or_default();
-    let presets = preset::check_all(document.presets.unwrap_or_default()).map_err(|fault| Invalid {
-        file: name.to_owned(),
-        line: fault.at.line(),
-        column: fault.at.column(),
-        field: format!("presets{}", fault.field),
-        message: fault.message,
-    })?;
-    Ok((presets, document.builtin_presets.unwrap_or(true)))
+    let presets = preset::check_all(document.presets.unwrap_or_default())
+        .map_err(|fault| fault.in_list(name, "presets"))?;
+    let policies = policy::check_all(document.policies.unwrap_or_default())
+        .map_err(|fault| fault.in_list(name, "policies"))?;
+    Ok(Checked { presets, builtin_presets: document.builtin_presets.unwrap_or(true), policies })
 }
 
 #[cfg(test)]

@@ -30,6 +30,12 @@ presets:
     note: >-
       Folded
       text.
+policies:
+  - name: lb
+    idle_limit: 350s
+    remote: [10.0.0.0/8]
+    remote_ports: [443, 8000-8999]
+    pod: [\"cart-*\"]
 ";
 
 #[test]
@@ -109,7 +115,7 @@ fn each_error_names_place_field_and_what_is_accepted() {
         ),
     ];
     let fixed = [
-        ("preset: []\n", "1:1: preset: there is no such field (did you mean `presets`?); accepted are `builtin_presets`, `presets`".to_owned()),
+        ("preset: []\n", "1:1: preset: there is no such field (did you mean `presets`?); accepted are `builtin_presets`, `presets`, `policies`".to_owned()),
         ("presets:\n- name: a\n  Match: []\n", format!("3:3: presets[0].Match: there is no such field (did you mean `match`?); accepted are {fields}")),
         ("presets: 5\n", "1:10: presets: expected a list".to_owned()),
         ("presets:\n  go:\n    match: []\n", "2:3: presets: expected a list".to_owned()),
@@ -199,6 +205,15 @@ fn a_wrong_file_leaves_the_old_configuration_in_force() {
     std::fs::remove_file(&file).unwrap();
     live.reload().unwrap_err();
     assert_eq!(look(&live.load(), [1, 1, 4], "").as_deref(), Some("a"));
+
+    // Policies and presets are of one file.
+    write(&format!("{}policies: [{{name: b, idle_limit: 60s}}]\n", of(5)));
+    live.reload().unwrap();
+    write(&format!("{}policies: [{{name: b, idle_limit: 0s}}]\n", of(6)));
+    live.reload().unwrap_err();
+    let config = live.load();
+    assert_eq!((config.policies.iter().len(), look(&config, [1, 1, 5], "").as_deref()), (1, Some("a")));
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
@@ -229,7 +244,8 @@ proptest! {
     #[test]
     fn no_text_of_yaml_panics(
         pieces in prop::collection::vec(prop::sample::select(vec![
-            "presets", "builtin_presets", "name", "match", "keepidle", "processes", "value", ":", ": ", "- ", "\n",
+            "presets", "builtin_presets", "name", "match", "keepidle", "processes", "value", "policies",
+            "idle_limit", "350s", "remote", "remote_ports", "1-2", "10.0.0.0/8", ":", ": ", "- ", "\n",
             "\n  ", "\n    ", "[", "]", "{", "}", ",", "'", "\"", "&a ", "*a", "<<", "!!str ", "!x ", "#", "|", ">-",
             "---", "...", "\t", "1", "-1", "1e400", ".nan", "0x7f", "~", "true", "sysctl", "set", "\u{feff}", "%YAML 1.2", "é",
         ]), 0..40),

@@ -5,7 +5,7 @@ use super::decode::decode;
 use super::log::RecordLog;
 use super::ring::RingReader;
 use super::tell::{Dropped, Teller};
-use crate::inventory::netns::KernelCounts;
+use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
 use crate::owner::Held;
 use crate::table::{Found, Nobody, Outcome, Snapshot, SocketTable, Whose};

@@ -8,7 +8,7 @@ use ka_common::Record;
 use crate::api::feed::Feed;
 use crate::config;
 use crate::inventory::describe::{end, in_force};
-use crate::inventory::netns::Sysctls;
+use crate::inventory::namespace::Sysctls;
 use crate::inventory::presets::Raw;
 use crate::owner::Owner;
 use crate::table::{Cause, Clock, Snapshot, tcp};

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use ka_common::{RowTimer, SocketRow};
 
-use super::netns::Sysctls;
+use super::namespace::Sysctls;
 use super::presets::Raw;
 use crate::owner::Owner;
+use crate::policy::Connection;
 use crate::table::{Clock, tcp};
-use crate::view::SocketView;
 use crate::view::socket::{Origin, Origins, TimerKind, TimerView};
+use crate::view::{SocketView, risk};
 
 const AF_INET: u16 = 2;
 
@@ -103,7 +104,11 @@ pub fn view(
         uid: (full || row.inode != 0).then_some(row.uid),
         cgroup_id: row.cgroup_id,
         owner: owner.clone(),
+        risks: None,
+        advice: None,
+        warnings: None,
     };
+    view.warnings = risk::warnings(&view);
     if let Some(settings) = settings
         && let Some(next) = next_probe(row, settings, clock)
     {
@@ -111,6 +116,29 @@ pub fn view(
         view.drop_in_seconds = Some(drop_in(row, settings, clock, next).as_secs_f64());
     }
     view
+}
+
+/// A socket with these settings, as policies look at it.
+#[must_use]
+pub fn connection<'a>(row: &SocketRow, settings: &Settings, owner: &'a Owner) -> Connection<'a> {
+    let on = row.flags & SocketRow::KEEPALIVE != 0;
+    Connection {
+        local: end(row.family, row.local, row.local_port),
+        remote: end(row.family, row.remote, row.remote_port),
+        owner,
+        keepidle: on.then(|| Duration::from_secs(settings.keepidle.into())),
+    }
+}
+
+/// How long nothing was heard or sent, as [`SocketView::idle_seconds`] tells it; none: not known.
+#[must_use]
+pub fn idle(row: &SocketRow, clock: Clock) -> Option<Duration> {
+    let ages = [
+        (SocketRow::RECEIVED, row.received_age),
+        (SocketRow::SENT, row.sent_age),
+        (SocketRow::ACKED, row.acked_age),
+    ];
+    ages.into_iter().filter(|(flag, _)| row.flags & flag != 0).map(|(_, age)| clock.age(age)).min()
 }
 
 /// Without the flags of a full socket an armed keepalive timer still tells that it is on.

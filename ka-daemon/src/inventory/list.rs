@@ -8,15 +8,16 @@ use std::sync::Arc;
 use ka_common::SocketRow;
 
 use super::describe;
-use super::netns::Sysctls;
+use super::namespace::Sysctls;
+use super::peers::Peers;
 use super::presets::Raw;
 use super::read::{Reader, Report};
 use crate::api::{SocketSource, SourceError};
 use crate::config;
 use crate::run::owner::Table;
 use crate::table::Clock;
-use crate::view::SocketView;
 use crate::view::filter::Filter;
+use crate::view::{SocketView, risk};
 
 /// Sockets whose round trips are asked for at once.
 const BATCH: usize = 512;
@@ -28,8 +29,10 @@ pub struct Listing {
     pub reader: Reader,
     /// Knows their last round trips; none without a daemon.
     pub table: Option<Table>,
-    /// Holds the presets.
+    /// Holds presets and policies.
     pub config: Arc<config::Live>,
+    /// What sweeps saw of the probes of peers.
+    pub peers: Peers,
     /// The kernel's tick rate.
     pub clock: Clock,
 }
@@ -65,6 +68,10 @@ impl SocketSource for Listing {
         each: &mut dyn FnMut(SocketView) -> ControlFlow<()>,
     ) -> Result<(), SourceError> {
         Self::sockets(self, filter, each).map(drop).map_err(|error| SourceError::new(error.to_string()))
+    }
+
+    fn check_policy(&self, name: &str) -> Result<(), String> {
+        self.config.load().policies.check_name(name)
     }
 }
 
@@ -107,6 +114,7 @@ impl Batch<'_> {
                 let preset = Raw::from(&row).preset(&config.presets, clock, &owner.comm);
                 view.preset = preset.map(|name| name.to_string());
             }
+            risk::assess(&mut view, &config.policies, || self.listing.peers.memory().probes(&row));
             if self.filter.matches(&view) {
                 self.flow = (self.each)(view);
             }

@@ -10,7 +10,8 @@ use ka_common::SocketRow;
 
 use super::diag;
 use super::directory::{Directory, Lookup};
-use super::netns::{self, Home, KernelCounts, Places, Sysctls};
+use super::namespace::{self, KernelCounts, Sysctls};
+use super::netns::{self, Home, Places};
 use super::source::{Iterators, rows};
 use crate::status::Intent;
 
@@ -110,7 +111,7 @@ impl Reader {
             flow = each(&read, row);
             flow
         };
-        if netns::has_no_sockets() {
+        if namespace::has_no_sockets() {
             // Nothing to read.
         } else if by_diag {
             diag::rows(self.hz, &mut each)?;

@@ -12,13 +12,15 @@ use tokio::sync::oneshot;
 
 use super::list::Listing;
 use super::netns::Places;
+use super::peers::Peers;
 use super::presets::Raw;
 use super::read::{Netns, Reader};
 use super::totals::{Sweep, Totals};
-use super::{describe, thread_time};
+use super::{describe, monotonic, thread_time};
 use crate::config::{self, Config};
+use crate::owner::Owner;
 use crate::run::owner::Table;
-use crate::table::{Clock, Found};
+use crate::table::{Clock, Found, tcp};
 
 /// A sweep may take this share of a CPU: the next one waits so many times what the last one cost.
 const SHARE: u32 = 300;
@@ -75,12 +77,12 @@ impl Ended {
 /// # Errors
 /// No thread can be started.
 pub fn start(listing: Option<Listing>, interval: Duration) -> io::Result<(Option<Inventory>, Ended)> {
-    let Some(Listing { reader, table: Some(table), config, clock }) = listing else {
+    let Some(Listing { reader, table: Some(table), config, peers, clock }) = listing else {
         return Ok((None, Ended(None)));
     };
     let (requests, asked) = mpsc::channel();
     let (lives, ended) = oneshot::channel();
-    let worker = Worker { reader, table, config, clock, interval, number: 0, places: Places::new() };
+    let worker = Worker { reader, table, config, peers, clock, interval, number: 0, places: Places::new() };
     std::thread::Builder::new().name("inventory".into()).spawn(move || {
         let _lives: oneshot::Sender<()> = lives;
         worker.run(&asked);
@@ -92,6 +94,7 @@ struct Worker {
     reader: Reader,
     table: Table,
     config: Arc<config::Live>,
+    peers: Peers,
     clock: Clock,
     interval: Duration,
     number: u64,
@@ -142,7 +145,9 @@ impl Worker {
         let (begin, cpu) = (Instant::now(), thread_time());
         self.number += 1;
         self.table.sweep_begins(self.number)?;
+        self.peers.memory().sweep_begins(monotonic());
         let config = self.config.load();
+        let policies = Arc::clone(&config.policies);
         let mut work =
             Work { worker: self, config, totals: Totals::default(), batch: Vec::new(), open: true };
         let report = self.reader.read(&mut |netns, row| work.row(netns, row));
@@ -151,6 +156,7 @@ impl Worker {
         if !open {
             return None;
         }
+        let unwatched = self.peers.memory().sweep_ends();
         let took = begin.elapsed();
         let pause = self.pause(thread_time().saturating_sub(cpu));
         match report {
@@ -165,6 +171,8 @@ impl Worker {
                     ended_seconds: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs_f64(),
                     namespaces: report.namespaces,
                     skipped: report.skipped.len(),
+                    policies,
+                    unwatched,
                     ..totals.finish()
                 };
                 self.places = report.places;
@@ -208,6 +216,12 @@ impl Work<'_> {
         self.totals.add(row, settings.as_ref(), &owner, || {
             Raw::from(row).preset(presets, clock, &owner.comm).unwrap_or_default()
         });
+        if row.state == tcp::ESTABLISHED
+            && let Some(settings) = &settings
+            && !self.config.policies.is_empty()
+        {
+            self.judge(row, settings, &owner);
+        }
         if row.first_seen_ns != 0 {
             self.batch.push(Found { netns: netns.netns, row: *row, sysctls: jiffies(netns, clock) });
             if self.batch.len() == BATCH {
@@ -215,6 +229,18 @@ impl Work<'_> {
             }
         }
         if self.open { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    /// Which policies would cut a socket.
+    fn judge(&mut self, row: &SocketRow, settings: &describe::Settings, owner: &Arc<Owner>) {
+        let Self { worker, config, totals, .. } = self;
+        let clock = worker.clock;
+        let idle = describe::idle(row, clock);
+        let peer = || worker.peers.memory().found(row, clock, monotonic());
+        config.policies.judge(&describe::connection(row, settings, owner), peer, |place, reason| {
+            let half = config.policies.get(place).is_some_and(|policy| policy.is_half_over(idle));
+            totals.add_risk(owner, place, reason, half);
+        });
     }
 
     fn flush(&mut self) {

@@ -10,6 +10,7 @@ use rustc_hash::FxBuildHasher;
 use super::describe::Settings;
 use super::read::Netns;
 use crate::owner::Owner;
+use crate::policy::{Policies, Reason};
 use crate::table::tcp;
 use crate::view::socket::Origin;
 
@@ -42,6 +43,33 @@ impl OwnerSockets {
             off: self.off + other.off,
             keepidle_min: of(u32::min, self.keepidle_min, other.keepidle_min),
             keepidle_max: of(u32::max, self.keepidle_max, other.keepidle_max),
+        }
+    }
+}
+
+/// Established sockets of an owner that a policy would cut, for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RiskCount {
+    /// Place of the policy in [`Sweep::policies`].
+    pub policy: usize,
+    /// Why it would cut them.
+    pub reason: Reason,
+    /// How many.
+    pub sockets: u64,
+    /// Those of them that have been idle for half of the policy's limit.
+    pub idle: u64,
+}
+
+impl RiskCount {
+    /// Adds this to what was counted of the same policy and reason.
+    pub fn add_to(self, counts: &mut Vec<Self>) {
+        let same = |count: &&mut Self| (count.policy, count.reason) == (self.policy, self.reason);
+        match counts.iter_mut().find(same) {
+            Some(count) => {
+                count.sockets += self.sockets;
+                count.idle += self.idle;
+            }
+            None => counts.push(self),
         }
     }
 }
@@ -121,6 +149,12 @@ pub struct Sweep {
     pub settings: Vec<(SettingsKey, u64)>,
     /// Those whose settings found no place.
     pub settings_other: u64,
+    /// The policies by which sockets were judged.
+    pub policies: Arc<Policies>,
+    /// Established sockets that these would cut, by owner.
+    pub risks: Vec<(Arc<Owner>, Vec<RiskCount>)>,
+    /// How many of them found no place among those whose peers are watched for probes.
+    pub unwatched: u64,
 }
 
 /// A sweep while it goes on.
@@ -132,6 +166,7 @@ pub struct Totals {
     owners: HashMap<Arc<Owner>, OwnerSockets, FxBuildHasher>,
     settings: HashMap<SettingsKey, u64, FxBuildHasher>,
     settings_other: u64,
+    risks: HashMap<Arc<Owner>, Vec<RiskCount>, FxBuildHasher>,
 }
 
 impl Totals {
@@ -168,6 +203,17 @@ impl Totals {
         }
     }
 
+    /// Counts a socket that the policy at a place would cut.
+    pub fn add_risk(&mut self, owner: &Arc<Owner>, policy: usize, reason: Reason, idle: bool) {
+        let one = RiskCount { policy, reason, sockets: 1, idle: idle.into() };
+        match self.risks.get_mut(owner) {
+            Some(counts) => one.add_to(counts),
+            None => {
+                self.risks.insert(Arc::clone(owner), vec![one]);
+            }
+        }
+    }
+
     fn count_settings(&mut self, settings: &Settings, preset: Arc<str>) {
         let Settings { keepidle, keepintvl, keepcnt, .. } = *settings;
         let key = SettingsKey { keepidle, keepintvl, keepcnt, origin: Chosen::of(settings), preset };
@@ -192,7 +238,38 @@ impl Totals {
             owners: self.owners.into_iter().collect(),
             settings,
             settings_other: self.settings_other,
+            risks: self.risks.into_iter().collect(),
             ..Sweep::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn risks_are_counted_by_owner_policy_and_reason() {
+        let owner = |comm: &str| Arc::new(Owner { comm: comm.to_owned(), ..Owner::default() });
+        let (a, b) = (owner("a"), owner("b"));
+        let (off, kept) = (Reason::KeepaliveOff, Reason::PeerKeepsAlive);
+        let mut totals = Totals::default();
+        for (owner, policy, reason, idle) in [
+            (&a, 0, off, true),
+            (&a, 0, off, false),
+            (&a, 1, off, true),
+            (&b, 0, kept, false),
+            // Another process that is alike.
+            (&owner("a"), 0, off, true),
+        ] {
+            totals.add_risk(owner, policy, reason, idle);
+        }
+        let mut risks = totals.finish().risks;
+        risks.sort_by(|(a, _), (b, _)| a.comm.cmp(&b.comm));
+        let count = |policy, reason, sockets, idle| RiskCount { policy, reason, sockets, idle };
+        assert_eq!(
+            risks,
+            [(a, vec![count(0, off, 3, 2), count(1, off, 1, 1)]), (b, vec![count(0, kept, 1, 0)])]
+        );
     }
 }

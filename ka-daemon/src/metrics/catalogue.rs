@@ -149,6 +149,14 @@ catalogue! {
         "The shortest idle setting in force among established sockets with keepalive on.").by_owner();
     KEEPIDLE_MAX = Metric::new("ka_keepidle_max_seconds", Type::Gauge, Unit::Seconds,
         "The longest idle setting in force among established sockets with keepalive on.").by_owner();
+    SOCKETS_AT_RISK = Metric::new("ka_sockets_at_risk", Type::Gauge, Unit::Count,
+        "Established TCP sockets that the idle limit of a policy would cut when nobody uses them, by why, as of the last sweep; peer_keeps_alive: would, but the peer probes.")
+        .by_owner().by(&["policy", "reason"]);
+    SOCKETS_AT_RISK_IDLE = Metric::new("ka_sockets_at_risk_idle", Type::Gauge, Unit::Count,
+        "Those of ka_sockets_at_risk on which nothing was sent or heard for half of the policy's limit; the probes of a peer do not count.")
+        .by_owner().by(&["policy", "reason"]);
+    POLICY_IDLE_LIMIT = Metric::new("ka_policy_idle_limit_seconds", Type::Gauge, Unit::Seconds,
+        "The idle limit of each policy in force at the last sweep.").by(&["policy", "severity"]);
     SYSCTL_KEEPIDLE = Metric::new("ka_sysctl_tcp_keepalive_time_seconds", Type::Gauge, Unit::Seconds,
         "The network namespace's default idle time (net.ipv4.tcp_keepalive_time).").by(&["netns"]);
     SYSCTL_KEEPINTVL = Metric::new("ka_sysctl_tcp_keepalive_intvl_seconds", Type::Gauge, Unit::Seconds,

@@ -11,7 +11,8 @@ use prometheus::proto::MetricFamily;
 use super::Build;
 use super::catalogue as c;
 use super::family::Family;
-use crate::inventory::totals::Sweep;
+use crate::inventory::totals::{RiskCount, Sweep};
+use crate::policy::Reason;
 use crate::status::KernelSide;
 use crate::table::snapshot::OTHER;
 use crate::table::{Cause, Ended, NetnsTotals, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
@@ -148,11 +149,45 @@ fn sockets(snapshot: &Snapshot) -> Vec<Family> {
             longest.count(owner, seconds.into());
         }
     }
+    let mut families = vec![sockets, settings(sweep), shortest, longest];
+    families.extend(risks(snapshot, sweep));
     let mut duration = Family::new(&c::INVENTORY_DURATION);
     duration.value([], sweep.took.as_secs_f64());
     let mut success = Family::new(&c::INVENTORY_LAST_SUCCESS);
     success.value([], sweep.ended_seconds);
-    vec![sockets, settings(sweep), shortest, longest, duration, success]
+    families.extend([duration, success]);
+    families
+}
+
+/// What policies would cut. Every policy has its series from the first sweep that judged by it, and none after
+/// it is gone.
+fn risks(snapshot: &Snapshot, sweep: &Sweep) -> [Family; 3] {
+    let mut limits = Family::new(&c::POLICY_IDLE_LIMIT);
+    for policy in sweep.policies.iter() {
+        limits.value([&*policy.name, policy.severity.label()], policy.idle_limit.as_secs_f64());
+    }
+    let mut all = Family::new(&c::SOCKETS_AT_RISK);
+    let mut idle = Family::new(&c::SOCKETS_AT_RISK_IDLE);
+    let mut add = |totals: &OwnerTotals, count: RiskCount| {
+        let Some(policy) = sweep.policies.get(count.policy) else { return };
+        let labels = owner_labels(&totals.owner).into_iter().chain([&*policy.name, count.reason.label()]);
+        all.count(labels.clone(), count.sockets);
+        idle.count(labels, count.idle);
+    };
+    for totals in shown(snapshot) {
+        if std::ptr::eq(totals, &raw const snapshot.owners[OwnerId::UNKNOWN.index()]) {
+            for policy in 0..sweep.policies.iter().len() {
+                for reason in Reason::ALL {
+                    let found =
+                        totals.risks.iter().find(|count| (count.policy, count.reason) == (policy, reason));
+                    add(totals, found.copied().unwrap_or(RiskCount { policy, reason, sockets: 0, idle: 0 }));
+                }
+            }
+        } else {
+            totals.risks.iter().for_each(|count| add(totals, *count));
+        }
+    }
+    [all, idle, limits]
 }
 
 /// Combinations of settings that have series of their own.

@@ -9,8 +9,8 @@ use std::cmp::Reverse;
 
 use rustc_hash::FxHashMap;
 
-use super::spec::is_glob;
 use super::{Expected, Pattern, Preset, Settings, builtin};
+use crate::pattern::is_glob;
 
 /// Presets, ready to be asked.
 #[derive(Clone, Debug)]

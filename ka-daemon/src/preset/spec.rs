@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::{Expected, Pattern, Preset};
+use crate::config::{Fault, check_name};
+use crate::pattern;
 
-/// The longest name that `/proc/PID/comm` shows, in bytes.
-const COMM_MAX: usize = 15;
 /// The longest `TCP_KEEPIDLE` and `TCP_KEEPINTVL` that the kernel takes, in seconds.
 const SECONDS_MAX: u32 = 32_767;
 /// The largest `TCP_KEEPCNT` that the kernel takes.
@@ -45,15 +45,6 @@ struct PatternSpec {
     keepcnt: Expected,
 }
 
-/// Something wrong with a document whose types are right.
-#[derive(Debug)]
-pub(crate) struct Fault {
-    pub(crate) at: Location,
-    /// Relative to the list of presets, such as `[0].name`.
-    pub(crate) field: String,
-    pub(crate) message: String,
-}
-
 /// Checks a list of presets.
 ///
 /// # Errors
@@ -84,7 +75,7 @@ impl Spec {
         let name = self.name.value;
         let processes = self.processes.unwrap_or_default();
         for (index, process) in processes.iter().enumerate() {
-            check_process(process).map_err(|message| Fault {
+            pattern::check_process(&process.value).map_err(|message| Fault {
                 at: process.referenced,
                 field: format!("processes[{index}]"),
                 message,
@@ -116,45 +107,6 @@ impl Spec {
             note: self.note,
         })
     }
-}
-
-fn check_name(name: &Spanned<String>) -> Result<(), Fault> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !name.value.is_empty() && name.value.bytes().all(plain) {
-        return Ok(());
-    }
-    let message = format!("{:?} is no name: expected lower-case letters, digits and `-`", name.value);
-    Err(Fault { at: name.referenced, field: "name".into(), message })
-}
-
-fn check_process(process: &Spanned<String>) -> Result<(), String> {
-    let name = &process.value;
-    if name.is_empty() {
-        return Err(
-            "a process has a name: expected it as in /proc/PID/comm, or a glob such as `nginx*`".into()
-        );
-    }
-    if is_glob(name) {
-        return glob::Pattern::new(name)
-            .map(drop)
-            .map_err(|error| format!("{name:?} is no glob: {} at character {}", error.msg, error.pos + 1));
-    }
-    if name.len() > COMM_MAX {
-        let mut end = COMM_MAX;
-        while !name.is_char_boundary(end) {
-            end -= 1;
-        }
-        return Err(format!(
-            "{name:?} never matches: /proc/PID/comm holds the first {COMM_MAX} bytes of a name, here {:?}",
-            &name[..end]
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a name of a process is a glob rather than the name itself.
-pub(super) fn is_glob(name: &str) -> bool {
-    name.contains(['*', '?', '['])
 }
 
 fn check_pattern(pattern: &Pattern, any_process: bool) -> Result<(), &'static str> {

@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 use crate::events::ring::BATCH;
 use crate::events::{Pump, RecordSource};
 use crate::inventory::monotonic;
-use crate::inventory::netns::KernelCounts;
+use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
 use crate::table::{Found, Snapshot};
 

@@ -1,7 +1,7 @@
 //! Observed probes by network namespace, beside what the kernel counted, in a bounded table.
 
 use super::snapshot::NetnsTotals;
-use crate::inventory::netns::KernelCounts;
+use crate::inventory::namespace::KernelCounts;
 use crate::inventory::read::Netns;
 use rustc_hash::{FxHashMap, FxHashSet};
 

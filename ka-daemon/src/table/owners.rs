@@ -2,7 +2,7 @@
 //! socket or had one lately.
 
 use super::snapshot::{OwnerId, OwnerKey, OwnerTotals};
-use crate::inventory::totals::OwnerSockets;
+use crate::inventory::totals::{OwnerSockets, RiskCount};
 use crate::owner::{Held, Owner};
 use rustc_hash::FxBuildHasher;
 use serde::{Serialize, Serializer};
@@ -205,6 +205,26 @@ impl Owners {
         }
     }
 
+    /// The same for the sockets that policies would cut.
+    pub(super) fn risks(
+        &mut self,
+        found: &[(Arc<Owner>, Vec<RiskCount>)],
+        totals: &mut Vec<OwnerTotals>,
+        overflow: &mut u64,
+        now_s: u32,
+    ) {
+        for owner in totals.iter_mut() {
+            owner.risks.clear();
+        }
+        for (owner, counts) in found {
+            let id = self.find(owner, totals, overflow, now_s);
+            let sum = &mut totals[id.index()].risks;
+            for count in counts {
+                count.add_to(sum);
+            }
+        }
+    }
+
     /// Stops to show owners that have no socket and were not heard of for ten minutes.
     pub(super) fn expire(&mut self, totals: &mut [OwnerTotals], now_s: u32) {
         let Self { index, places, free, .. } = self;
@@ -226,6 +246,7 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Reason;
 
     struct Fixture {
         owners: Owners,
@@ -298,6 +319,28 @@ mod tests {
         // Its place is another's, from 0.
         let b = fixture.find("b", 10_601);
         assert_eq!((b, fixture.totals[b.index()].sent), (a, 0));
+    }
+
+    #[test]
+    fn risks_are_summed_by_owner_and_go_with_their_sweep() {
+        let mut fixture = Fixture::new(OwnerLabels::ALL, 1);
+        let owner = |comm: &str| Arc::new(Owner { comm: comm.to_owned(), ..Owner::default() });
+        let count = |policy, reason, sockets, idle| RiskCount { policy, reason, sockets, idle };
+        let (off, kept) = (Reason::KeepaliveOff, Reason::PeerKeepsAlive);
+        let found = [
+            (owner("a"), vec![count(0, off, 3, 1)]),
+            (owner("b"), vec![count(0, off, 1, 0), count(1, kept, 5, 5)]),
+            (owner("c"), vec![count(0, off, 2, 2), count(0, kept, 1, 0)]),
+        ];
+        fixture.owners.risks(&found, &mut fixture.totals, &mut fixture.overflow, 0);
+        assert_eq!(fixture.totals[2].risks, [count(0, off, 3, 1)]);
+        assert_eq!(
+            fixture.totals[OwnerId::OTHER.index()].risks,
+            [count(0, off, 3, 2), count(1, kept, 5, 5), count(0, kept, 1, 0)],
+            "those who found no place, together"
+        );
+        fixture.owners.risks(&[], &mut fixture.totals, &mut fixture.overflow, 0);
+        assert!(fixture.totals.iter().all(|totals| totals.risks.is_empty()));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 use super::cause::Cause;
 use super::ending::{Ended, Phase};
 use super::histogram::{IdleHistogram, RttHistogram};
-use crate::inventory::netns::{KernelCounts, Sysctls};
-use crate::inventory::totals::{OwnerSockets, Sweep};
+use crate::inventory::namespace::{KernelCounts, Sysctls};
+use crate::inventory::totals::{OwnerSockets, RiskCount, Sweep};
 use ka_common::kind::KIND_SLOTS;
 use ka_common::{Kind, Suppression, Timer};
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub struct OwnerTotals {
     pub shown: bool,
     /// Its established sockets, as of the last sweep.
     pub sockets: OwnerSockets,
+    /// Those of them that a policy of the last sweep would cut.
+    pub risks: Vec<RiskCount>,
     /// Keepalive probes handed to the network.
     pub sent: u64,
     /// Probes that were answered.

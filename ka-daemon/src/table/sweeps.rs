@@ -5,7 +5,7 @@
 use super::owners::Whose;
 use super::place::{forget, seconds};
 use super::sockets::SocketTable;
-use crate::inventory::netns::KernelCounts;
+use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
 use ka_common::{Kind, Record, SocketRow};
 use rustc_hash::FxHashSet;
@@ -86,6 +86,7 @@ impl SocketTable {
         entries.vouch(now_ns, sweep.interval);
         netns.swept(&sweep.namespaces, sweep.skipped > 0, sweep.number);
         owners.sockets(&sweep.owners, &mut counts.owners, &mut counts.owner_overflow, second);
+        owners.risks(&sweep.risks, &mut counts.owners, &mut counts.owner_overflow, second);
         counts.sweep = Some(sweep);
         self.ended.end();
     }

@@ -2,6 +2,7 @@
 
 use super::DropView;
 use super::socket::Origin;
+use super::user_timeout::{Limits, grpc};
 use super::words::duration;
 use crate::table::Cause;
 
@@ -9,8 +10,6 @@ use crate::table::Cause;
 const SHORT_IDLE_SECONDS: f64 = 60.0;
 /// The shortest idle limit of a common cloud load balancer or NAT is 4 minutes.
 const LONG_KEEPIDLE_SECONDS: u32 = 240;
-/// What gRPC sets `TCP_USER_TIMEOUT` to by default (its proposal A18).
-const GRPC_USER_TIMEOUT_MS: u32 = 20_000;
 
 /// The advice for a drop of this cause.
 pub(super) fn of(drop: &DropView, cause: Cause) -> String {
@@ -69,33 +68,31 @@ fn keepalive_timeout(drop: &DropView) -> String {
     advice
 }
 
-/// With a user timeout set, keepalive gives up at the first run at which the silence has lasted that long
-/// and a probe is out: the count does not matter.
 fn user_timeout(drop: &DropView) -> String {
-    let limit = f64::from(drop.user_timeout_ms) / 1e3;
-    let shown = duration(limit);
-    let one_probe = drop.timer == "keepalive" && drop.probes_out == 1;
-    let grpc = if drop.user_timeout_ms == GRPC_USER_TIMEOUT_MS || one_probe {
-        " gRPC sets it to its own keepalive timeout, 20 s unless told otherwise."
-    } else {
-        ""
+    let limits = Limits {
+        keepidle_seconds: drop.keepidle_seconds,
+        keepintvl_seconds: drop.keepintvl_seconds,
+        keepcnt: drop.keepcnt,
+        user_timeout_ms: drop.user_timeout_ms,
     };
+    let limit = f64::from(drop.user_timeout_ms) / 1e3;
+    let shown = limits.shown();
+    let one_probe = drop.timer == "keepalive" && drop.probes_out == 1;
+    let grpc = grpc(drop.user_timeout_ms, one_probe);
     match drop.timer.as_str() {
         "keepalive" => {
-            let [idle, interval] = [drop.keepidle_seconds, drop.keepintvl_seconds].map(f64::from);
-            let whole = idle + interval * f64::from(drop.keepcnt);
-            let fatal = if one_probe {
-                format!(
-                    "With TCP_USER_TIMEOUT ({shown}) not above keepidle + keepintvl ({}), a single lost probe is fatal.",
-                    duration(idle + interval)
-                )
-            } else {
+            let why = if !one_probe {
                 format!("TCP_USER_TIMEOUT ({shown}) takes the place of the probe count.")
+            } else if limits.ends_after_one_probe() {
+                limits.fatal()
+            } else {
+                // Keepalive was turned on late, or had to wait: the silence was older than its first probe.
+                format!(
+                    "TCP_USER_TIMEOUT ({shown}) was over at the run after the first probe, so that a single lost \
+                     probe was fatal."
+                )
             };
-            let (count, sum) = (drop.keepcnt, duration(whole));
-            format!(
-                "{fatal} Set it above keepidle + keepintvl × {count} = {sum}, or not at all, for {count} probes to count.{grpc}"
-            )
+            format!("{why} {}{grpc}", limits.remedy())
         }
         "zero_window" => format!(
             "The reader at the other end stopped reading. TCP_USER_TIMEOUT ends such a connection even while the \

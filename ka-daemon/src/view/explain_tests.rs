@@ -84,6 +84,17 @@ fn user_timeout_found_by_keepalive() {
         " after 1 min of silence: TCP_USER_TIMEOUT (1 min) ended it with 3 of 9 keepalive probes unanswered.",
         &format!("TCP_USER_TIMEOUT (1 min) takes the place of the probe count. {sum}"),
     );
+    // Keepalive was turned on after a minute of silence.
+    told(
+        &case(Cause::UserTimeout, "keepalive", 75.0, |drop| {
+            (drop.user_timeout_ms, drop.probes_out) = (60_000, 1);
+        }),
+        " after 1 min 15 s of silence: TCP_USER_TIMEOUT (1 min) ended it with 1 of 9 keepalive probes unanswered.",
+        &format!(
+            "TCP_USER_TIMEOUT (1 min) was over at the run after the first probe, so that a single lost probe was \
+             fatal. {sum} gRPC sets it to its own keepalive timeout, 20 s unless told otherwise."
+        ),
+    );
 }
 
 #[test]

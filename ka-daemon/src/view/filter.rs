@@ -6,8 +6,9 @@ use std::time::Duration;
 use utoipa::IntoParams;
 
 use super::SocketView;
-use super::parameter::{self, Network, ParameterError, once, wrong_value};
+use super::parameter::{self, AtRisk, Network, ParameterError, once, wrong_value};
 use crate::owner::Owner;
+use crate::policy::Reason;
 
 /// Which sockets are asked for: those to which all of it applies. The default asks for all.
 ///
@@ -46,16 +47,19 @@ pub struct Filter {
     /// The inode of the network namespace.
     pub netns: Option<u32>,
     /// Established sockets that an idle limit on the way would cut: keepalive is off, or its idle
-    /// time is not below the limit.
+    /// time is not below the limit. `policies`: the limits of the configured policies, where they
+    /// apply, unless the peer probes; 350 s where none is configured.
     #[param(value_type = Option<String>, example = "350s")]
-    pub at_risk: Option<Duration>,
+    pub at_risk: Option<AtRisk>,
+    /// Sockets that the policy of this name would cut, also those whose peer probes.
+    pub policy: Option<String>,
     /// Words that must all occur in the addresses or the owner, in any case.
     pub text: Option<String>,
 }
 
 impl Filter {
     /// The names of the parameters.
-    pub const PARAMETERS: [&str; 14] = [
+    pub const PARAMETERS: [&str; 15] = [
         "process",
         "pid",
         "pod",
@@ -69,6 +73,7 @@ impl Filter {
         "keepalive",
         "netns",
         "at_risk",
+        "policy",
         "text",
     ];
 
@@ -97,7 +102,8 @@ impl Filter {
             }
             "keepalive" => once(&mut self.keepalive, name, value, parameter::on_off)?,
             "netns" => once(&mut self.netns, name, value, parameter::netns)?,
-            "at_risk" => once(&mut self.at_risk, name, value, parameter::idle_limit)?,
+            "at_risk" => once(&mut self.at_risk, name, value, str::parse)?,
+            "policy" => once(&mut self.policy, name, value, parameter::name)?,
             "text" => once(&mut self.text, name, value, parameter::name)?,
             _ => return Ok(false),
         }
@@ -126,7 +132,7 @@ impl Filter {
     pub fn to_query(&self) -> Vec<(&'static str, String)> {
         let on_off = |on| if on { "on" } else { "off" }.to_owned();
         let states = (!self.states.is_empty()).then(|| self.states.join(","));
-        let values: [Option<String>; 14] = [
+        let values: [Option<String>; 15] = [
             self.process.clone(),
             self.pid.map(|pid| pid.to_string()),
             self.pod.clone(),
@@ -139,7 +145,8 @@ impl Filter {
             states,
             self.keepalive.map(on_off),
             self.netns.map(|netns| netns.to_string()),
-            self.at_risk.map(duration),
+            self.at_risk.map(|at_risk| at_risk.to_string()),
+            self.policy.clone(),
             self.text.clone(),
         ];
         Self::PARAMETERS
@@ -147,6 +154,14 @@ impl Filter {
             .zip(values)
             .filter_map(|(name, value)| value.map(|value| (name, value)))
             .collect()
+    }
+
+    /// Checks that the policy that is asked for is there, where one is.
+    ///
+    /// # Errors
+    /// What `check` says of its name.
+    pub fn check_policy(&self, check: impl FnOnce(&str) -> Result<(), String>) -> Result<(), ParameterError> {
+        self.policy.as_deref().map_or(Ok(()), |name| wrong_value("policy", name, check(name)))
     }
 
     /// Whether all that is asked for applies to a socket.
@@ -165,6 +180,7 @@ impl Filter {
             && (self.states.is_empty() || self.states.contains(&socket.state.as_str()))
             && self.keepalive.is_none_or(|on| socket.keepalive == Some(on))
             && self.at_risk.is_none_or(|limit| at_risk(socket, limit))
+            && self.policy.as_deref().is_none_or(|policy| is_cut_by(socket, policy))
             && self.pid.is_none_or(|pid| owner.pid == Some(pid))
             && self.process.as_deref().is_none_or(|process| is_process(owner, process))
             && same(&self.pod, &owner.pod)
@@ -179,17 +195,16 @@ impl Filter {
     }
 }
 
-/// Whole seconds as people write them, anything else in full.
-fn duration(duration: Duration) -> String {
-    if duration.subsec_nanos() == 0 {
-        format!("{}s", duration.as_secs())
-    } else {
-        humantime::format_duration(duration).to_string()
+/// Whether an idle limit on the way would cut a socket when nobody uses it.
+fn at_risk(socket: &SocketView, limit: AtRisk) -> bool {
+    match (limit, &socket.risks) {
+        (AtRisk::Limit(limit), _) => is_cut_at(socket, limit),
+        (AtRisk::Policies, Some(risks)) => risks.iter().any(|risk| risk.reason != Reason::PeerKeepsAlive),
+        (AtRisk::Policies, None) => is_cut_at(socket, AtRisk::DEFAULT_LIMIT),
     }
 }
 
-/// Whether an idle limit on the way would cut a socket when nobody uses it.
-fn at_risk(socket: &SocketView, limit: Duration) -> bool {
+fn is_cut_at(socket: &SocketView, limit: Duration) -> bool {
     let idle = || socket.keepidle_seconds.map(|seconds| Duration::from_secs(seconds.into()));
     socket.state == "ESTABLISHED"
         && match socket.keepalive {
@@ -197,6 +212,10 @@ fn at_risk(socket: &SocketView, limit: Duration) -> bool {
             Some(false) => true,
             None => false,
         }
+}
+
+fn is_cut_by(socket: &SocketView, policy: &str) -> bool {
+    socket.risks.as_ref().is_some_and(|risks| risks.iter().any(|risk| risk.policy == policy))
 }
 
 /// Whether a process is the one of a name: its own, or that of its executable's file.

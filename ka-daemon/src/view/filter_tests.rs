@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::parameter::ParameterError;
+use super::parameter::{AtRisk, ParameterError};
+use super::risk::Risk;
 use super::testing::{any_socket, socket};
 use super::{Filter, SocketView};
 use crate::owner::Owner;
+use crate::policy::{Reason, Severity};
 use proptest::prelude::*;
 
 fn filter(query: &[(&str, &str)]) -> Filter {
@@ -22,6 +24,7 @@ fn each_parameter_selects_by_its_field() {
     let mut this = socket("[::ffff:10.1.2.3]:43210", "192.0.2.7:443");
     this.keepalive = Some(true);
     this.keepidle_seconds = Some(350);
+    this.risks = Some(vec![risk("lb", Reason::IdleTooLong), risk("nat", Reason::PeerKeepsAlive)]);
     this.owner = Owner {
         pid: Some(12),
         comm: "a-very-long-nam".to_owned(),
@@ -50,7 +53,8 @@ fn each_parameter_selects_by_its_field() {
         ("state", &["estab", "time-wait,ESTABLISHED"], &["TIME_WAIT", "listen,syn-sent"]),
         ("keepalive", &["on"], &["off"]),
         ("netns", &["4026531840", "net:[4026531840]"], &["4026531841"]),
-        ("at_risk", &["350s", "349s", "1s"], &["351s", "1h"]),
+        ("at_risk", &["350s", "349s", "1s", "policies"], &["351s", "1h"]),
+        ("policy", &["lb", "nat"], &["l", "other"]),
         ("text", &["CART-0", "10.1.2.3:43210", "[::FFFF:10.1", "prod 443", "bb 12"], &["nope", "prod nope"]),
     ] {
         assert!(Filter::PARAMETERS.contains(&name));
@@ -81,6 +85,37 @@ fn what_is_at_risk() {
     assert!(!risk(&this), "unknown");
 }
 
+fn risk(policy: &str, reason: Reason) -> Risk {
+    Risk { policy: policy.to_owned(), reason, idle_limit_seconds: 350.0, severity: Severity::Warning }
+}
+
+#[test]
+fn without_policies_the_usual_limit_is_meant() {
+    let mut this = socket("10.0.0.1:1", "10.0.0.2:2");
+    (this.keepalive, this.keepidle_seconds) = (Some(true), Some(350));
+    let at_risk = |this: &SocketView| filter(&[("at_risk", "policies")]).matches(this);
+    assert!(at_risk(&this), "none is configured");
+    this.keepidle_seconds = Some(349);
+    assert!(!at_risk(&this));
+    for (risks, expected) in [
+        (vec![], false),
+        (vec![risk("a", Reason::PeerKeepsAlive)], false),
+        (vec![risk("a", Reason::PeerKeepsAlive), risk("b", Reason::KeepaliveOff)], true),
+    ] {
+        this.risks = Some(risks);
+        assert_eq!(at_risk(&this), expected, "{:?}", this.risks);
+    }
+}
+
+#[test]
+fn a_policy_that_is_asked_for_is_checked() {
+    let check =
+        |query: &[(&str, &str)]| filter(query).check_policy(|name| Err(format!("expected b, not {name}")));
+    assert_eq!(check(&[("port", "1")]), Ok(()));
+    let error = check(&[("policy", "a")]).unwrap_err();
+    assert_eq!(error.to_string(), "invalid value \"a\" for parameter \"policy\": expected b, not a");
+}
+
 #[test]
 fn states_may_be_repeated_and_nothing_else() {
     let states = filter(&[("state", "estab,listen"), ("state", "ESTABLISHED")]).states;
@@ -109,6 +144,7 @@ fn errors_name_parameter_and_value() {
         ("keepalive", "yes"),
         ("netns", "-1"),
         ("at_risk", "350"),
+        ("policy", " "),
         ("text", "  "),
     ] {
         let error = Filter::from_query([(name, value)]).unwrap_err();
@@ -128,10 +164,12 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         let v6 = (any::<std::net::Ipv6Addr>(), 0..=128_u8).prop_map(|(ip, len)| format!("{ip}/{len}"));
         proptest::option::of(prop_oneof![v4, v6].prop_map(|text| text.parse().unwrap()))
     };
-    let names = (name(), name(), name(), name(), name(), name());
+    let names = (name(), name(), name(), name(), name(), name(), name());
     let states = proptest::sample::subsequence(vec!["ESTABLISHED", "TIME_WAIT", "LISTEN"], 0..=3);
     let numbers = proptest::option::of(1..=u16::MAX);
-    let at_risk = proptest::option::of((1..9_999_999_u64, 0..1_000_000_000_u32));
+    let limit = (1..9_999_999_u64, 0..1_000_000_000_u32);
+    let limit = limit.prop_map(|(seconds, nanos)| AtRisk::Limit(Duration::new(seconds, nanos)));
+    let at_risk = proptest::option::of(prop_oneof![Just(AtRisk::Policies), limit]);
     (names, network(), network(), states, any::<Option<bool>>(), any::<Option<u32>>(), numbers, at_risk)
         .prop_map(|(names, local, remote, states, keepalive, netns, port, at_risk)| {
             let trimmed = |name: Option<String>| name.map(|name| name.trim().to_owned());
@@ -148,7 +186,8 @@ fn any_filter() -> impl Strategy<Value = Filter> {
                 states,
                 keepalive,
                 netns,
-                at_risk: at_risk.map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+                at_risk,
+                policy: trimmed(names.6),
                 text: trimmed(names.5),
             }
         })

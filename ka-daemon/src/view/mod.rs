@@ -12,10 +12,14 @@ pub mod filter;
 mod filter_tests;
 pub mod page;
 pub mod parameter;
+pub mod risk;
+#[cfg(test)]
+mod risk_tests;
 pub mod socket;
 pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;
+mod user_timeout;
 pub mod words;
 
 pub use drops::DropView;

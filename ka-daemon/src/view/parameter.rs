@@ -85,6 +85,12 @@ pub(super) fn wrong_value<T>(
 pub struct Network(IpNet);
 
 impl Network {
+    /// The first and the last of them, of one family.
+    #[must_use]
+    pub fn ends(&self) -> (IpAddr, IpAddr) {
+        (self.0.network(), self.0.broadcast())
+    }
+
     /// Whether an address is one of these.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -166,6 +172,45 @@ pub fn netns(text: &str) -> Result<u32, String> {
     inode.parse().map_err(|_| {
         "expected the inode of a network namespace, such as 4026531840 or net:[4026531840]".to_owned()
     })
+}
+
+/// Which idle limit sockets are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtRisk {
+    /// That of each configured policy that applies to a socket; 350 s where none is configured.
+    Policies,
+    /// This one.
+    Limit(Duration),
+}
+
+impl AtRisk {
+    /// What stands for [`Self::Policies`].
+    pub const POLICIES: &str = "policies";
+    /// Where no policy is configured: the limit of AWS's Network Load Balancer and NAT gateway.
+    pub const DEFAULT_LIMIT: Duration = Duration::from_secs(350);
+}
+
+impl FromStr for AtRisk {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == Self::POLICIES {
+            return Ok(Self::Policies);
+        }
+        let limit = idle_limit(text).map(Self::Limit);
+        limit.map_err(|accepted| format!("{accepted}, or `{}` for the configured ones", Self::POLICIES))
+    }
+}
+
+/// Whole seconds as people write them, anything else in full.
+impl fmt::Display for AtRisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policies => f.write_str(Self::POLICIES),
+            Self::Limit(limit) if limit.subsec_nanos() == 0 => write!(f, "{}s", limit.as_secs()),
+            Self::Limit(limit) => humantime::format_duration(*limit).fmt(f),
+        }
+    }
 }
 
 /// Parses an idle limit.
@@ -264,9 +309,11 @@ mod tests {
         for wrong in ["0", "65536", "-1", "http", ""] {
             assert!(port(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["350", "0s", "999ms", "366days", "", "soon"] {
-            assert!(idle_limit(wrong).is_err(), "{wrong}");
+        for wrong in ["350", "0s", "999ms", "366days", "", "soon", "Policies"] {
+            assert!(idle_limit(wrong).is_err() && wrong.parse::<AtRisk>().is_err(), "{wrong}");
         }
+        assert_eq!("policies".parse(), Ok(AtRisk::Policies));
+        assert_eq!("5m".parse(), Ok(AtRisk::Limit(Duration::from_mins(5))));
         for wrong in ["net:[1", "net:1", "4294967296", ""] {
             assert!(netns(wrong).is_err(), "{wrong}");
         }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::risk::{Risk, Warning};
 use crate::owner::Owner;
 
 /// Who chose a setting.
@@ -107,6 +108,13 @@ pub struct SocketView {
     pub cgroup_id: u64,
     /// Whose it is.
     pub owner: Owner,
+    /// Policies whose idle limit would cut it when nobody uses it. Null: none is configured, or its settings are
+    /// not known.
+    pub risks: Option<Vec<Risk>>,
+    /// What to set against the strictest of these.
+    pub advice: Option<String>,
+    /// Settings that are a risk whatever lies on the way. Null: its settings are not known.
+    pub warnings: Option<Vec<Warning>>,
 }
 
 impl SocketView {

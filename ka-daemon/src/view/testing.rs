@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use proptest::prelude::*;
 
+use super::risk::Risk;
 use super::socket::{Origin, Origins, TimerKind, TimerView};
 use super::{DropView, SocketView};
 use crate::owner::Owner;
+use crate::policy::{Reason, Severity};
 
 /// An established socket of which little is known.
 pub(crate) fn socket(local: &str, remote: &str) -> SocketView {
@@ -35,6 +37,9 @@ pub(crate) fn socket(local: &str, remote: &str) -> SocketView {
         uid: None,
         cgroup_id: 0,
         owner: Owner::default(),
+        risks: None,
+        advice: None,
+        warnings: None,
     }
 }
 
@@ -85,7 +90,15 @@ pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
     let timer = proptest::option::of((0..6_u8, 0..3_u8));
     let identity = (address(), address(), 0..2_u32, 0..4_u64);
     let known = (any::<Option<bool>>(), proptest::option::of(14..17_u32), seconds(), seconds(), seconds());
-    (identity, state, known, timer, "[ab~]{0,2}").prop_map(|(identity, state, known, timer, comm)| {
+    let risk = prop::sample::select(Reason::ALL.to_vec()).prop_map(|reason| Risk {
+        policy: "a".to_owned(),
+        reason,
+        idle_limit_seconds: 1.0,
+        severity: Severity::Warning,
+    });
+    let risks = proptest::option::of(prop::collection::vec(risk, 0..2));
+    let all = (identity, state, known, timer, "[ab~]{0,2}", risks);
+    all.prop_map(|(identity, state, known, timer, comm, risks)| {
         let (local, remote, netns, inode) = identity;
         let (keepalive, keepidle_seconds, drop_in_seconds, last_received_seconds, last_rtt_seconds) = known;
         SocketView {
@@ -105,6 +118,7 @@ pub(crate) fn any_socket() -> impl Strategy<Value = SocketView> {
                 probes_out,
             }),
             owner: Owner { comm, ..Owner::default() },
+            risks,
             ..socket("0.0.0.0:0", "0.0.0.0:0")
         }
     })

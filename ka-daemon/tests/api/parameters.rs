@@ -29,6 +29,8 @@ async fn each_wrong_parameter_is_named() {
         ("sockets", "keepalive=1", "keepalive", "expected on or off"),
         ("sockets", "netns=x", "netns", "expected the inode of a network namespace"),
         ("sockets", "at_risk=350", "at_risk", "expected a duration from 1s to 365days"),
+        ("sockets", "at_risk=policy", "at_risk", "or `policies` for the configured ones"),
+        ("sockets", "policy=", "policy", "expected a name"),
         ("sockets", "pid=1&pid=1", "pid", "more than once"),
         ("sockets.ndjson", "limit=1", "limit", "unknown parameter"),
         ("sockets.ndjson", "port=0", "port", "expected a port"),

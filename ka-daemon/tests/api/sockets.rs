@@ -1,12 +1,13 @@
 //! Pages and lines of sockets.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ka_daemon::api::SocketSource;
 use ka_daemon::api::sockets::SocketsAnswer;
-use ka_daemon::view::{SocketView, SortKey};
+use ka_daemon::api::{SocketSource, SourceError};
+use ka_daemon::view::{Filter, SocketView, SortKey};
 
 use crate::daemon::{Ageing, Daemon};
 use crate::http::{Answer, get, get_with};
@@ -81,6 +82,9 @@ async fn only_what_matches_is_counted_and_shown() {
                 s.state == "ESTABLISHED" && s.keepalive == Some(true) && s.keepidle_seconds >= Some(17)
             }),
         ),
+        ("policy=policy-1", Box::new(|s: &SocketView| s.inode % 3 == 2 && s.risks.is_some())),
+        // Of which nothing is known has none of them.
+        ("at_risk=policies", Box::new(|s: &SocketView| s.risks.as_ref().is_some_and(|r| !r.is_empty()))),
         ("pid=1", Box::new(|_: &SocketView| false)),
     ] {
         let expected: BTreeSet<_> = many().iter().filter(|s| matches(s)).map(|s| s.inode).collect();
@@ -101,12 +105,53 @@ async fn a_socket_has_the_fields_of_the_contract() {
     let page: serde_json::Value = get(daemon.address, "/api/v1/sockets").await.json();
     let socket = &page["sockets"][0];
     assert_eq!(socket["local"], "10.0.0.1:443");
-    for unknown in ["keepalive", "keepidle_seconds", "timer", "preset", "last_rtt_seconds", "user_timeout_ms"]
-    {
+    for unknown in [
+        "keepalive",
+        "keepidle_seconds",
+        "timer",
+        "preset",
+        "last_rtt_seconds",
+        "user_timeout_ms",
+        "risks",
+        "advice",
+        "warnings",
+    ] {
         assert!(socket.get(unknown).is_some_and(serde_json::Value::is_null), "{unknown}: {socket}");
     }
     assert_eq!(socket["origin"], serde_json::json!({"keepidle": null, "keepintvl": null, "keepcnt": null}));
     assert_eq!(page["next_cursor"], serde_json::Value::Null);
+}
+
+/// A source that knows its policies.
+struct Policed;
+
+impl SocketSource for Policed {
+    fn sockets(
+        &self,
+        _filter: &Filter,
+        each: &mut dyn FnMut(SocketView) -> ControlFlow<()>,
+    ) -> Result<(), SourceError> {
+        if each(socket(2)).is_continue() {
+            each(socket(5)).continue_value();
+        }
+        Ok(())
+    }
+
+    fn check_policy(&self, name: &str) -> Result<(), String> {
+        if name == "policy-0" { Ok(()) } else { Err("expected policy-0".to_owned()) }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_not_configured_is_named() {
+    let daemon = Daemon::start(Some(Arc::new(Policed))).await;
+    for path in ["sockets", "sockets.ndjson"] {
+        assert_eq!(get(daemon.address, &format!("/api/v1/{path}?policy=policy-0")).await.status, 200);
+        let answer = get(daemon.address, &format!("/api/v1/{path}?policy=other")).await;
+        let (error, parameter) = answer.error();
+        assert_eq!((answer.status, parameter.as_deref()), (400, Some("policy")));
+        assert_eq!(error, "invalid value \"other\" for parameter \"policy\": expected policy-0");
+    }
 }
 
 #[track_caller]

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use ka_daemon::owner::Owner;
+use ka_daemon::policy::{Reason, Severity};
+use ka_daemon::view::risk::{Risk, Warning, WarningKind};
 use ka_daemon::view::socket::{Origin, Origins, TimerKind, TimerView};
 use ka_daemon::view::{DropView, SocketView};
 
@@ -45,6 +47,9 @@ pub(crate) fn socket(number: u32) -> SocketView {
         uid: Some(1000),
         cgroup_id: 7,
         owner: owner(number),
+        risks: Some((0..number % 3).map(risk).collect()),
+        advice: (!number.is_multiple_of(3)).then(|| "Turn it on.".to_owned()),
+        warnings: Some(if number.is_multiple_of(5) { vec![warning()] } else { Vec::new() }),
     }
 }
 
@@ -70,8 +75,24 @@ pub(crate) fn unknown(number: u32) -> SocketView {
         uid: None,
         cgroup_id: 0,
         owner: Owner::default(),
+        risks: None,
+        advice: None,
+        warnings: None,
         ..socket(number)
     }
+}
+
+fn risk(number: u32) -> Risk {
+    Risk {
+        policy: format!("policy-{number}"),
+        reason: Reason::ALL[number as usize % 3],
+        idle_limit_seconds: 350.0,
+        severity: Severity::Critical,
+    }
+}
+
+fn warning() -> Warning {
+    Warning { kind: WarningKind::UserTimeoutKillsAfterOneProbe, text: "Raise it.".to_owned() }
 }
 
 pub(crate) fn owner(number: u32) -> Owner {

@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ka_daemon::owner::Owner;
+use ka_daemon::policy::{Reason, Severity};
 use ka_daemon::view::event::{ProbeUnanswered, Totals};
+use ka_daemon::view::risk::{Risk, Warning, WarningKind};
 use ka_daemon::view::socket::{Origin, Origins, TimerKind, TimerView};
 use ka_daemon::view::{DropView, SocketView};
 
@@ -49,6 +51,9 @@ pub(crate) fn socket(local: &str, remote: &str, change: impl FnOnce(&mut SocketV
         uid: Some(1000),
         cgroup_id: 5_311,
         owner: owner("api-gateway", 48_211),
+        risks: Some(Vec::new()),
+        advice: None,
+        warnings: Some(Vec::new()),
     };
     change(&mut socket);
     socket
@@ -108,6 +113,15 @@ fn bare(socket: &mut SocketView, state: &str, armed: Option<TimerView>) {
     socket.timer = armed;
     socket.preset = None;
     (socket.next_probe_seconds, socket.drop_in_seconds, socket.last_rtt_seconds) = (None, None, None);
+}
+
+/// What is told of the one socket that is at risk.
+pub(crate) const ADVICE: &str = "aws-nlb cuts what is idle for 5 min 50 s: this has been idle for 3.2 s, and keepalive \
+     is off. To keep it, turn keepalive on (SO_KEEPALIVE) with TCP_KEEPIDLE of at most 175 s: by itself it would first \
+     probe after 2 h (net.ipv4.tcp_keepalive_time).";
+
+fn risk(policy: &str, idle_limit_seconds: f64, reason: Reason) -> Risk {
+    Risk { policy: policy.to_owned(), reason, idle_limit_seconds, severity: Severity::Warning }
 }
 
 /// A time-wait socket: hardly anything is known.
@@ -177,6 +191,8 @@ pub(crate) fn sockets() -> Vec<SocketView> {
                 (Some(3.2), Some(6.1), Some(6.1));
             s.send_queue = Some(1_448);
             s.inode = 2_007;
+            s.risks = Some(vec![risk("aws-nlb", 350.0, Reason::KeepaliveOff)]);
+            s.advice = Some(ADVICE.to_owned());
             s.owner = owner("backup-agent", 3_911);
             s.owner.service = "backup-agent.service".into();
         }),
@@ -192,6 +208,10 @@ pub(crate) fn sockets() -> Vec<SocketView> {
         socket("[fe80::5054:ff:fe12:3456]:22", "[fe80::a00:27ff:fe4e:66a1]:50022", |s| {
             system_wide(s);
             idle(s, 4_830.0);
+            s.risks = Some(vec![risk("aws-nlb", 350.0, Reason::PeerKeepsAlive)]);
+            s.user_timeout_ms = Some(20_000);
+            let kind = WarningKind::UserTimeoutKillsAfterOneProbe;
+            s.warnings = Some(vec![Warning { kind, text: "A single lost probe is fatal.".to_owned() }]);
             s.last_rtt_seconds = Some(0.001_27);
             s.inode = 2_009;
             s.owner = owner("sshd", 901);
@@ -222,6 +242,8 @@ pub(crate) fn hostile() -> SocketView {
         s.inode = 666;
         s.owner = owner(HOSTILE, 666);
         s.preset = Some(HOSTILE.to_owned());
+        s.advice = Some(HOSTILE.to_owned());
+        s.risks = Some(vec![risk(HOSTILE, 60.0, Reason::KeepaliveOff)]);
     })
 }
 

@@ -57,6 +57,7 @@ impl Daemon {
         self.address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/", get(ka_daemon::api::page::page))
+            .route("/api/v1/status", get(status))
             .route("/api/v1/sockets", get(sockets))
             .route("/api/v1/drops", get(drops))
             .route("/api/v1/events", get(events))
@@ -129,6 +130,12 @@ fn page(sockets: &[SocketView], asked: &[(String, String)]) -> Result<Page, Stri
         page.add(socket.clone(), Duration::ZERO);
     }
     Ok(page.finish())
+}
+
+/// As much of the real one as the page reads.
+async fn status() -> Response {
+    let policy = json!({ "name": "aws-nlb", "idle_limit_seconds": 350.0, "severity": "warning" });
+    Json(json!({ "policies": [policy] })).into_response()
 }
 
 async fn drops(State(app): State<Arc<App>>, uri: Uri) -> Response {

@@ -112,13 +112,51 @@ fn filters_narrow_the_table_and_stay_in_the_address() {
     open.wait_for_rows(2);
     assert_eq!(open.column(0), ["10.0.0.5:34566", "10.0.0.5:9092"]);
     let values = "[...document.querySelectorAll('#filter select')].map(select => select.value).join(' ')";
-    assert_eq!(open.chrome.text(values), "ESTABLISHED off ");
+    assert_eq!(open.chrome.text(values), "ESTABLISHED off  ");
+}
+
+#[test]
+fn policies_that_would_cut_a_socket_are_told_with_what_to_set() {
+    let Some(open) = Open::canned() else { return };
+    assert_eq!(open.column(3)[10], "off at risk: aws-nlb");
+    assert_eq!(open.column(3)[7], "7200 s / 75 s / 9 sysctl", "its peer probes");
+    let options =
+        "[...document.querySelectorAll('#policy option')].map(option => option.textContent).join('|')";
+    open.chrome.wait(&format!("{options} === 'any or none|aws-nlb (5 min 50 s)'"), options);
+
+    open.chrome.open("about:blank");
+    open.chrome.open(&format!("{}#policy=aws-nlb&sort=local", open.daemon.url()));
+    open.wait_for_rows(2);
+    let told = |place: usize| {
+        open.chrome.eval(&format!("document.querySelectorAll('.more')[{place}].click()"));
+        let words = open
+            .chrome
+            .eval("[...document.querySelectorAll('.detail .sentence dd')].map(dd => dd.textContent)");
+        open.chrome.eval(&format!("document.querySelectorAll('.more')[{place}].click()"));
+        words
+    };
+    assert_eq!(told(0), json!(["aws-nlb, 5 min 50 s: keepalive is off", canned::ADVICE]));
+    assert_eq!(
+        told(1),
+        json!(["aws-nlb, 5 min 50 s: only its peer probes", "A single lost probe is fatal."])
+    );
+
+    open.chrome.open("about:blank");
+    open.chrome.open(&format!("{}#at_risk=policies", open.daemon.url()));
+    open.wait_for_rows(1);
+    assert_eq!(open.column(0), ["10.0.0.5:34566"]);
+    // One that is gone is still what was asked for.
+    open.chrome.open("about:blank");
+    open.chrome.open(&format!("{}#policy=gone", open.daemon.url()));
+    open.wait_for_rows(0);
+    let shown = format!("{options} + policies.hidden");
+    open.chrome.wait(&format!("{shown} === 'any or none|gone|aws-nlb (5 min 50 s)false'"), &shown);
 }
 
 #[test]
 fn what_the_api_refuses_is_said_in_its_words() {
     let Some(open) = Open::canned() else { return };
-    open.chrome.eval("(at_risk.options[1].value = 'soon', at_risk.selectedIndex = 1, at_risk.dispatchEvent(new Event('input', { bubbles: true })))");
+    open.chrome.eval("(at_risk.options[2].value = 'soon', at_risk.selectedIndex = 2, at_risk.dispatchEvent(new Event('input', { bubbles: true })))");
     let notice = "document.querySelector('#notices').innerText";
     open.chrome.wait(&format!("{notice} !== ''"), notice);
     let text = open.chrome.text(notice);
@@ -154,6 +192,7 @@ fn a_row_opens_to_all_that_is_known_and_stays_so() {
     assert_eq!(
         fields,
         json!({
+            "At risk of": "no policy", "What to set": "–",
             "Keepalive": "on", "First probe after": "60 s idle (socket)", "Then every": "15 s (socket)",
             "Dropped after": "5 unanswered (socket)", "Settings look like": "–", "TCP_USER_TIMEOUT": "not set",
             "Timer": "keepalive, in 11.8 s", "Probes out": "2", "Next probe": "in 11.8 s",

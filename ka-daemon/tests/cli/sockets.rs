@@ -22,7 +22,7 @@ LOCAL           REMOTE             STATE        KEEPALIVE     TIMER             
 10.0.0.9:1      [2001:db8::1]:443  ESTABLISHED  15s*/15s* ×9  probe in 12.3 s  45.0 µs  server[1234]
 ";
     assert_eq!(told(&ka(&options).output().unwrap()), (expected.to_owned(), String::new(), Some(0)));
-    let path = "/api/v1/sockets.ndjson?process=a+b&remote=2001%3Adb8%3A%3A%2F32&at_risk=350s";
+    let path = "/api/v1/sockets.ndjson?process=a+b&remote=2001%3Adb8%3A%3A%2F32&at_risk=policies";
     assert_eq!(fake.asked(), [path]);
 
     let output =

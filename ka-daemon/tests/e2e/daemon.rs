@@ -1,5 +1,5 @@
 //! The daemon under test, as a process: start, metrics, record log, and what it leaves behind.
-//! Needs `unsafe` for `prctl` and `bpf`, which no crate here wraps.
+//! Needs `unsafe` for `prctl`, which no crate here wraps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::Signal;
 
+use crate::bpf;
 use crate::records::{Log, View};
 
 /// A running `ka-daemon`.
@@ -175,9 +177,16 @@ impl Daemon {
 
     /// Stops it in its tracks, or lets it go on.
     pub(crate) fn pause(&self, paused: bool) -> Result<()> {
-        use nix::sys::signal::Signal;
+        self.signal(if paused { Signal::SIGSTOP } else { Signal::SIGCONT })
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::SIGHUP)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
-        let signal = if paused { Signal::SIGSTOP } else { Signal::SIGCONT };
         nix::sys::signal::kill(pid, signal).with_context(|| signal.to_string())
     }
 
@@ -188,7 +197,7 @@ impl Daemon {
     }
 
     /// Ids of the BPF programs it holds, from its descriptors.
-    fn programs(&self) -> Result<BTreeSet<u32>> {
+    pub(crate) fn programs(&self) -> Result<BTreeSet<u32>> {
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid)).context("fdinfo")? {
             // A descriptor may close between the listing and the reading.
@@ -203,10 +212,9 @@ impl Daemon {
     pub(crate) fn stop(&self) -> Result<()> {
         let programs = self.programs()?;
         ensure!(!programs.is_empty(), "the daemon holds no BPF program");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.pid).context("pid")?);
         let begin = Instant::now();
         let mut slow = None;
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).context("SIGTERM")?;
+        self.signal(Signal::SIGTERM)?;
         let status = loop {
             if let Some(status) = self.exited()? {
                 break status;
@@ -232,7 +240,7 @@ impl Daemon {
         // The kernel frees programs after a grace period.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let left: Vec<_> = programs.intersection(&loaded_programs()?).copied().collect();
+            let left: Vec<_> = programs.intersection(&bpf::loaded()?).copied().collect();
             if left.is_empty() {
                 return Ok(());
             }
@@ -253,6 +261,7 @@ pub(crate) fn run_json(program: &Path, args: &[&str]) -> Result<Vec<serde_json::
     for value in values {
         match value.with_context(|| format!("output of {args:?}"))? {
             serde_json::Value::Array(items) => all.extend(items),
+            #[expect(clippy::wildcard_enum_match_arm, reason = "anything else is one value")]
             one => all.push(one),
         }
     }
@@ -269,7 +278,7 @@ impl Daemon {
         let folder = format!("/proc/{}/task", self.pid);
         for thread in fs::read_dir(folder).into_iter().flatten().flatten() {
             let read = |file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
-            told += &format!("thread {} syscall {}{}", read("comm"), read("syscall"), read("stack"));
+            told.extend(["thread ", &read("comm"), " syscall ", &read("syscall"), &read("stack")]);
         }
         told
     }
@@ -316,26 +325,5 @@ fn find_intent(value: &serde_json::Value, intent: &str, found: &mut Vec<String>)
         for item in items {
             find_intent(item, intent, found);
         }
-    }
-}
-
-/// Ids of every BPF program on the machine.
-fn loaded_programs() -> Result<BTreeSet<u32>> {
-    const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
-    let mut ids = BTreeSet::new();
-    // start_id, next_id, open_flags of the attribute union.
-    let mut attr = [0_u32; 4];
-    loop {
-        // SAFETY: the attribute is valid for its length; the kernel writes next_id into it.
-        let result = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, attr.as_mut_ptr(), size_of_val(&attr))
-        };
-        if result != 0 {
-            let error = std::io::Error::last_os_error();
-            ensure!(error.raw_os_error() == Some(libc::ENOENT), "BPF_PROG_GET_NEXT_ID: {error}");
-            return Ok(ids);
-        }
-        ids.insert(attr[1]);
-        attr[0] = attr[1];
     }
 }

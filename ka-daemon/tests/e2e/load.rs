@@ -54,8 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         worker.stop()?;
     }
     std::thread::sleep(Duration::from_secs(2));
-    check(&daemon, &net, kept.so_far(&daemon)?)
-        .with_context(|| format!("the daemon said:\n{}", daemon.stderr()))?;
+    check(&daemon, &net, kept.so_far()?).with_context(|| format!("the daemon said:\n{}", daemon.stderr()))?;
     let dropped = softnet_drops()? - dropped_before;
     ensure!(dropped == 0, "the machine's own backlog dropped {dropped} packets");
     #[expect(clippy::cast_precision_loss, reason = "for people to read")]

@@ -8,6 +8,7 @@
 mod args;
 mod audit;
 mod boards;
+mod bpf;
 mod capture;
 mod case;
 mod daemon;

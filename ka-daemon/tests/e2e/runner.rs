@@ -155,7 +155,7 @@ fn one(env: &Env, kept: &Kept, scenario: &Scenario, shared: &Mutex<Shared>) -> V
             lock(shared).nets.push(net);
             return Verdict::Pass;
         };
-        let unseen = match kept.so_far(&env.daemon) {
+        let unseen = match kept.so_far() {
             Ok(unseen) => unseen,
             Err(e) => return Verdict::Fail(format!("{failure}\n    no trace of timers: {e:#}")),
         };

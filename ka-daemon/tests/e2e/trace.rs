@@ -7,49 +7,61 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::daemon::{Daemon, sum};
+use crate::bpf::Program;
+use crate::daemon::Daemon;
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 const EVENT: &str = "events/timer/timer_expire_entry/enable";
 
 /// Timer runs that a daemon was kept from seeing.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    /// None: not on the tracepoint plan, or the kernel has no event tracing.
-    trace: Option<TimerTrace>,
+pub(crate) struct Kept(Option<Witness>);
+
+#[derive(Debug)]
+struct Witness {
+    trace: TimerTrace,
+    /// Its id: whoever held it would keep it loaded.
+    program: u32,
     /// What the program had seen before the trace began.
     before: u64,
 }
 
+/// Looks at both counts: a timer between the two makes the difference one too small.
+const LOOKS: usize = 100;
+
 impl Kept {
-    /// Begins to compare. The daemon runs with `--bpf-stats`.
+    /// Begins to compare. The daemon runs with `--bpf-stats`. Nothing is compared where the plan in force
+    /// has no such program, or the kernel has no event tracing.
     pub(crate) fn watch(daemon: &Daemon) -> Result<Self> {
-        let before = runs(daemon)?;
-        let trace = match before {
-            None => None,
-            Some(_) => TimerTrace::start()?,
-        };
-        Ok(Self { trace, before: before.unwrap_or(0) })
+        for id in daemon.programs()? {
+            let program = Program::open(id)?;
+            if program.is_named("ka_timer_entry")? {
+                let before = program.runs()?;
+                let trace = TimerTrace::start()?;
+                return Ok(Self(trace.map(|trace| Witness { trace, program: id, before })));
+            }
+        }
+        Ok(Self(None))
     }
 
     /// How many so far, at least: what the trace has more is never too much, since the program's
     /// count is read before the trace began and after it was looked at.
-    pub(crate) fn so_far(&self, daemon: &Daemon) -> Result<u64> {
-        let Some(trace) = &self.trace else { return Ok(0) };
-        let traced = trace.count()?;
-        Ok(traced.saturating_sub(runs(daemon)?.unwrap_or(0) - self.before))
+    pub(crate) fn so_far(&self) -> Result<u64> {
+        let Some(Witness { trace, program, before }) = &self.0 else { return Ok(0) };
+        let program = Program::open(*program)?;
+        let mut most = 0;
+        for _ in 0..LOOKS {
+            let traced = trace.count()?;
+            // A run is counted at its end.
+            std::thread::sleep(Duration::from_micros(200));
+            most = most.max(traced.saturating_sub(program.runs()? - before));
+        }
+        Ok(most)
     }
-}
-
-/// Timers that the daemon's program saw; none where the plan in force has no such program.
-fn runs(daemon: &Daemon) -> Result<Option<u64>> {
-    let page = daemon.metrics()?;
-    let program = "program=\"ka_timer_entry\"";
-    let known = page.keys().any(|n| n.starts_with("ka_ebpf_program_runs_total") && n.contains(program));
-    Ok(known.then(|| sum(&page, "ka_ebpf_program_runs_total", &[program])))
 }
 
 /// Counts every timer of the machine from its start to its end.

@@ -1,12 +1,10 @@
 //! Options that the commands share that show something: whom to ask, and for what.
 
-use std::time::Duration;
-
 use clap::Args;
 
 use super::super::client::Endpoint;
 use crate::view::Filter;
-use crate::view::parameter::{self, Network};
+use crate::view::parameter::{self, AtRisk, Network};
 
 /// Which sockets to show.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,15 +44,13 @@ pub struct FilterArgs {
     #[arg(long, value_name = "on|off", value_parser = parameter::on_off)]
     keepalive: Option<bool>,
     /// That an idle limit on the way would cut when nobody uses them: established, and keepalive is off
-    /// or its first probe comes no sooner than this (350s, if you name none).
-    #[arg(
-        long,
-        value_name = "LIMIT",
-        num_args = 0..=1,
-        default_missing_value = "350s",
-        value_parser = parameter::idle_limit
-    )]
-    at_risk: Option<Duration>,
+    /// or its first probe comes no sooner than this. If you name none: the limits of the configured
+    /// policies, unless the peer probes; 350s where none is configured.
+    #[arg(long, value_name = "LIMIT", num_args = 0..=1, default_missing_value = AtRisk::POLICIES)]
+    at_risk: Option<AtRisk>,
+    /// That this configured policy would cut when nobody uses them, also where the peer probes.
+    #[arg(long, value_name = "NAME", value_parser = parameter::name)]
+    policy: Option<String>,
     /// In the network namespace with this inode (see `ls -l /proc/PID/ns/net`).
     #[arg(long, value_name = "INODE", value_parser = parameter::netns)]
     netns: Option<u32>,
@@ -84,6 +80,7 @@ impl FilterArgs {
             keepalive: self.keepalive,
             netns: self.netns,
             at_risk: self.at_risk,
+            policy: self.policy.clone(),
             text: self.text.clone(),
         }
     }

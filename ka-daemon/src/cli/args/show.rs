@@ -1,5 +1,7 @@
 //! Options of the commands that show: `sockets`, `top` and `drops`.
 
+use std::path::PathBuf;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ColorChoice};
 
@@ -24,6 +26,7 @@ With a daemon it is asked; without one this command reads the kernel itself, onc
 
 Examples:
   ka-daemon sockets --process postgres --keepalive off
+  ka-daemon sockets --at-risk --wide              # what the configured policies would cut
   ka-daemon sockets --at-risk 4m --sort idle      # what a 4 minute NAT would cut
   ka-daemon sockets --remote 10.0.0.0/8 --wide
   ka-daemon sockets --json | jq '.[] | select(.timer.probes_out > 0)'
@@ -65,7 +68,8 @@ Exit codes:
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 #[derive(Clone, Debug, Args)]
 pub struct SocketsArgs {
-    /// More columns: where it runs, what the settings look like, user timeout, idle time, queues, ids.
+    /// More columns: where it runs, what the settings look like, user timeout, idle time, queues, ids, the
+    /// policies that would cut it and what to set.
     #[arg(short, long, conflicts_with = "json")]
     pub wide: bool,
     /// An array of JSON objects, one a line, with everything known; order as read unless --sort is given.
@@ -85,6 +89,9 @@ pub struct SocketsArgs {
     /// Read this kernel even if a daemon runs.
     #[arg(long, conflicts_with = "daemon")]
     pub standalone: bool,
+    /// The same, by the presets and policies of this configuration file.
+    #[arg(long, value_name = "FILE", conflicts_with = "daemon")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) daemon: DaemonArgs,
     #[command(flatten)]

@@ -58,7 +58,8 @@ fn busy() -> State {
         ..dropped()
     };
     state.told(Told::Up(vec![drop]), 0.5);
-    state.told(Told::Sockets { query: state.query(), sockets: vec![silent, healthy], total: 1_234 }, 2.0);
+    let query = Box::new(state.query());
+    state.told(Told::Sockets { query, sockets: vec![silent, healthy], total: 1_234 }, 2.0);
     let totals = Totals { sockets: 1_500, keepalive_on: 1_234, dropped: 1, resets: 5, ..Totals::default() };
     for second in 1..=3_u32 {
         let totals = Totals { sent: (second * second * 10).into(), unanswered: second.into(), ..totals };

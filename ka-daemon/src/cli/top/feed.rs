@@ -76,7 +76,7 @@ async fn sockets(client: Client, mut asked: watch::Receiver<Query>, tell: mpsc::
     loop {
         let query = asked.borrow_and_update().clone();
         let told = match page(&client, &query).await {
-            Ok(Page { sockets, total }) => Some(Told::Sockets { query, sockets, total }),
+            Ok(Page { sockets, total }) => Some(Told::Sockets { query: Box::new(query), sockets, total }),
             // Of this the events tell.
             Err(ClientError::Unreachable { .. } | ClientError::Broken { .. }) => None,
             Err(error) => Some(Told::Refused(error.to_string())),

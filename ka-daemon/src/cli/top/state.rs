@@ -29,7 +29,7 @@ pub(super) enum Told {
     /// Something happened.
     Event(Event),
     /// The first sockets of those that match, and how many do.
-    Sockets { query: Query, sockets: Vec<SocketView>, total: u64 },
+    Sockets { query: Box<Query>, sockets: Vec<SocketView>, total: u64 },
     /// It does not tell of sockets, and why.
     Refused(String),
 }
@@ -138,7 +138,7 @@ impl State {
             Told::Down(why) => self.link = Link::Down(why),
             Told::Event(event) => self.happened(event, now),
             // The answer to an old question would show the wrong sockets under the new title.
-            Told::Sockets { query, .. } if query != self.query() => {}
+            Told::Sockets { query, .. } if *query != self.query() => {}
             Told::Sockets { sockets, total, .. } => {
                 self.refused = None;
                 (self.live.sockets, self.live.total, self.live.read_at) = (sockets, total, now);

@@ -31,7 +31,7 @@ fn ids(state: &State) -> Vec<u64> {
 
 fn sockets(state: &mut State, number: u16) {
     let sockets = (1..=number).map(|port| socket(&format!("10.0.0.1:{port}"), "10.0.0.2:2")).collect();
-    state.told(Told::Sockets { query: state.query(), sockets, total: 1_000 }, 3.0);
+    state.told(Told::Sockets { query: Box::new(state.query()), sockets, total: 1_000 }, 3.0);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn orders_follow_each_other_and_ask_anew() {
 #[test]
 fn the_answer_to_an_old_question_is_not_shown() {
     let mut state = state();
-    let old = state.query();
+    let old = Box::new(state.query());
     press(&mut state, KeyCode::Char('s'));
     state
         .told(Told::Sockets { query: old, sockets: vec![socket("10.0.0.1:1", "10.0.0.2:2")], total: 1 }, 1.0);

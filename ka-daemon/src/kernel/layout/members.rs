@@ -38,6 +38,7 @@ pub struct WantedEnumerator {
 
 const IPV6: Option<&str> = Some("addresses of IPv6 connections");
 const CGROUP: Option<&str> = Some("owners by control group");
+const TIMESTAMPS: Option<&str> = Some("an RST told from data just after a connection's own end");
 /// What the inventory cannot do without; it then asks `sock_diag`.
 pub const ITERATORS: &str = "the inventory by BPF iterators";
 const ITER: Option<&str> = Some(ITERATORS);
@@ -78,6 +79,8 @@ pub const MEMBERS: &[Wanted] = &[
     wanted!(user_timeout, Bytes(4), None, "inet_connection_sock"."icsk_user_timeout"),
     wanted!(lrcvtime, Bytes(4), None, "inet_connection_sock"."icsk_ack.lrcvtime"),
     wanted!(rcv_tstamp, Bytes(4), None, "tcp_sock"."rcv_tstamp"),
+    wanted!(rcv_tsval, Bytes(4), TIMESTAMPS, "tcp_sock"."rx_opt.rcv_tsval"),
+    wanted!(ts_recent, Bytes(4), TIMESTAMPS, "tcp_sock"."rx_opt.ts_recent"),
     wanted!(lsndtime, Bytes(4), None, "tcp_sock"."lsndtime"),
     wanted!(segs_in, Bytes(4), None, "tcp_sock"."segs_in"),
     wanted!(segs_out, Bytes(4), None, "tcp_sock"."segs_out"),

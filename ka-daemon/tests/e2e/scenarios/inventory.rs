@@ -177,7 +177,7 @@ fn options(socket: &Value, tcp: &Tcp) -> Result<()> {
         "TCP_KEEPCNT is {}",
         raw.tcp_keepalive_retries()?
     );
-    let timeout = raw.tcp_user_timeout()?.map_or(0, |timeout| timeout.as_millis() as u64);
+    let timeout = u64::try_from(raw.tcp_user_timeout()?.unwrap_or_default().as_millis())?;
     ensure!(socket["user_timeout_ms"] == timeout, "TCP_USER_TIMEOUT is {timeout}");
     Ok(())
 }

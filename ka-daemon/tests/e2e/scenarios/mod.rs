@@ -6,6 +6,7 @@ mod interrupted;
 mod inventory;
 mod lifecycle;
 mod locked;
+mod policy;
 mod programs;
 mod reset;
 mod round_trip;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     // first.
     [
         inventory::SCENARIOS,
+        policy::SCENARIOS,
         healthy::SCENARIOS,
         interrupted::SCENARIOS,
         lifecycle::SCENARIOS,

@@ -15,7 +15,8 @@ use crate::case::{Case, Expect};
 use crate::daemon::sum;
 use crate::net::{Family, Net, Side};
 
-pub(super) const SCENARIOS: &[Scenario] = &[on_any("program_go", go), on_any("program_nginx", nginx)];
+pub(super) const SCENARIOS: &[Scenario] =
+    &[on_any("program_go", go), on_any("program_go_http", go_http), on_any("program_nginx", nginx)];
 
 /// A process that ends with the scenario.
 struct Running {
@@ -34,34 +35,14 @@ impl Drop for Running {
 
 /// Both ends of a Go connection probe every 15 s without being asked to.
 fn go(case: &Case<'_>) -> Result<Expect> {
-    let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
-    let program = tools.join("go-keepalive");
-    let address = "10.77.0.2:9000";
-    let start = |side, mode: &str, line: &str| -> Result<Running> {
-        let mut command = Command::new(&program);
-        command.args([mode, address]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut running = Running { child: case.net.spawn(side, &mut command)?, stdout: None };
-        let mut said = String::new();
-        let stdout = running.child.stdout.take().context("no stdout")?;
-        let stdout = running.stdout.insert(BufReader::new(stdout));
-        stdout.read_line(&mut said).context("go-keepalive")?;
-        ensure!(said.starts_with(line), "expected go-keepalive to say {line}, came {said:?}");
-        Ok(running)
-    };
-    let server = start(Side::B, "listen", "listening")?;
-    let client = start(Side::A, "dial", "connected")?;
+    let server = start_go(case, Side::B, "listen", "listening")?;
+    let client = start_go(case, Side::A, "dial", "connected")?;
     for side in Side::BOTH {
         let view = case.wait(side, "an answered probe", |v| v.answered() >= 1)?;
         let first = view.records().next().map(|r| (r.keepidle_seconds, r.keepintvl_seconds));
         ensure!(first == Some((Some(15.0), Some(15.0))), "expected Go's 15/15, came {first:?}");
         case.all_answered(side, &view)?;
-        let netns = case.net.inode(side)?.to_string();
-        let args = ["sockets", "--netns", &netns, "--state", "ESTABLISHED"];
-        let shown = case.env.daemon.command(&case.env.program, &args)?;
-        let [socket] = &shown[..] else { bail!("expected one connection, came {shown:?}") };
-        told(socket, &[("/preset", "go"), ("/owner/comm", "go-keepalive"), ("/origin/keepidle", "socket")])?;
-        told(socket, &[("/keepidle_seconds", 15), ("/keepintvl_seconds", 15)])?;
-        told(socket, &[("/keepalive", true)])?;
+        looks_like_go(case, side, 15)?;
     }
     // They say goodbye while the path is whole; cut off, they would stay as orphans.
     drop((client, server));
@@ -74,6 +55,41 @@ fn go(case: &Case<'_>) -> Result<Expect> {
     let owned = sum(&page, "ka_keepalive_probes_sent_total", &["comm=\"go-keepalive\""]);
     ensure!(owned == sent, "expected {sent} probes of go-keepalive, came {owned}");
     Ok(Expect::nothing())
+}
+
+/// An HTTP server and client of Go that ask for nothing. The client's are the 30 s that
+/// `http.DefaultTransport` sets.
+fn go_http(case: &Case<'_>) -> Result<Expect> {
+    let server = start_go(case, Side::B, "serve", "listening")?;
+    let client = start_go(case, Side::A, "get", "answered")?;
+    looks_like_go(case, Side::B, 15)?;
+    looks_like_go(case, Side::A, 30)?;
+    drop((client, server));
+    Ok(Expect::nothing())
+}
+
+fn start_go(case: &Case<'_>, side: Side, mode: &str, line: &str) -> Result<Running> {
+    let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
+    let mut command = Command::new(tools.join("go-keepalive"));
+    command.args([mode, "10.77.0.2:9000"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = Running { child: case.net.spawn(side, &mut command)?, stdout: None };
+    let mut said = String::new();
+    let stdout = running.child.stdout.take().context("no stdout")?;
+    let stdout = running.stdout.insert(BufReader::new(stdout));
+    stdout.read_line(&mut said).context("go-keepalive")?;
+    ensure!(said.starts_with(line), "expected go-keepalive to say {line}, came {said:?}");
+    Ok(running)
+}
+
+/// The side's one connection is shown with the settings of a Go program that asked for none.
+fn looks_like_go(case: &Case<'_>, side: Side, seconds: i32) -> Result<()> {
+    let netns = case.net.inode(side)?.to_string();
+    let args = ["sockets", "--netns", &netns, "--state", "ESTABLISHED"];
+    let shown = case.env.daemon.command(&case.env.program, &args)?;
+    let [socket] = &shown[..] else { bail!("expected one connection, came {shown:?}") };
+    told(socket, &[("/preset", "go"), ("/owner/comm", "go-keepalive"), ("/origin/keepidle", "socket")])?;
+    told(socket, &[("/keepidle_seconds", seconds), ("/keepintvl_seconds", seconds)])?;
+    told(socket, &[("/keepalive", true)])
 }
 
 /// nginx probes its idle client every second, and drops it when the path is cut.
@@ -143,7 +159,8 @@ where
 /// `ka-daemon drops` tells whose connection ended, why, and what would have helped.
 fn explained(case: &Case<'_>, netns: &str) -> Result<()> {
     let drops = case.env.daemon.command(&case.env.program, &["drops", "--process", "nginx"])?;
-    let dropped = drops.iter().find(|dropped| dropped["netns"].to_string() == netns);
+    let netns: u64 = netns.parse().context("netns")?;
+    let dropped = drops.iter().find(|dropped| dropped["netns"] == netns);
     let dropped = dropped.with_context(|| format!("expected the drop of nginx, came {drops:?}"))?;
     told(dropped, &[("/cause", "keepalive_timeout"), ("/timer", "keepalive"), ("/owner/comm", "nginx")])?;
     told(dropped, &[("/probes_out", 3), ("/keepcnt", 3)])?;
