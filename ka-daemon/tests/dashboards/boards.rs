@@ -38,7 +38,7 @@ pub(crate) fn targets(board: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     data_panels(board).flat_map(|panel| items(&panel["targets"]).map(move |target| (panel, target)))
 }
 
-/// Every PromQL expression, with where it stands: panels, annotations.
+/// Every query, with where it stands: in a panel, or an annotation.
 pub(crate) fn expressions(board: &Value) -> Vec<(String, &str)> {
     let of_panels = targets(board)
         .map(|(panel, target)| (format!("panel {} {}", panel["title"], target["refId"]), &target["expr"]));

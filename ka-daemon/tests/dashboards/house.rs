@@ -67,7 +67,8 @@ fn layout(board: &Value) -> Vec<String> {
     for panel in items(&board["panels"]) {
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
         let cells = (x..x + w).flat_map(|column| (y..y + h).map(move |line| (column, line)));
-        if x + w > 24 || !cells.fold(true, |free, cell| taken.insert(cell) && free) {
+        let overlaps = cells.filter(|cell| !taken.insert(*cell)).count() > 0;
+        if x + w > 24 || overlaps {
             faults.push(format!("panel {} overlaps another, or the edge", panel["title"]));
         }
         for key in ["id", "title"] {
@@ -91,7 +92,7 @@ fn says_what_to_do(board: &Value) -> Vec<String> {
         if panel["fieldConfig"]["defaults"]["min"] != 0 {
             faults.push(format!("panel {title} does not begin at 0"));
         }
-        let zero = |target: &Value| text(&target["expr"]).ends_with("or vector(0)") || text(&target["expr"]).ends_with("or vector(0))");
+        let zero = |target: &Value| text(&target["expr"]).ends_with(" or vector(0)");
         if panel["type"] == "stat" && !items(&panel["targets"]).all(zero) {
             faults.push(format!("panel {title} has no number where nothing happened"));
         }
@@ -105,10 +106,12 @@ fn undeclared(board: &Value) -> Vec<String> {
     let written = board.to_string();
     let used = written.split('$').skip(1).map(|rest| {
         let rest = rest.strip_prefix('{').unwrap_or(rest);
-        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        let end =
+            rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len());
         &rest[..end]
     });
-    let used: BTreeSet<_> = used.filter(|name| !MACROS.contains(name) && !["__all", "__value"].contains(name)).collect();
+    let used: BTreeSet<_> =
+        used.filter(|name| !MACROS.contains(name) && !["__all", "__value"].contains(name)).collect();
     used.difference(&declared).map(|name| format!("the variable ${name} is not declared")).collect()
 }
 
@@ -116,7 +119,9 @@ fn undeclared(board: &Value) -> Vec<String> {
 fn dashboards_lead_on() {
     no_faults(leads_on);
     finds("no link to the others", leads_on, |board| board["links"][0]["includeVars"] = json!(false));
-    finds("drops are no annotations", leads_on, |board| board["annotations"]["list"][1]["enable"] = json!(false));
+    finds("drops are no annotations", leads_on, |board| {
+        board["annotations"]["list"][1]["enable"] = json!(false);
+    });
     let link = |url: &str| json!([{ "properties": [{ "id": "links", "value": [{ "url": url }] }] }]);
     finds("leads nowhere", leads_on, |board| first(board)["fieldConfig"]["overrides"] = link("/d/x?"));
     finds("forgets time", leads_on, |board| first(board)["fieldConfig"]["overrides"] = link("/d/ka-node?"));
@@ -133,19 +138,29 @@ fn layouts_are_readable() {
     finds("overlaps", layout, |board| first(board)["gridPos"]["w"] = json!(5));
     finds("with numbers", layout, |board| first(board)["type"] = json!("table"));
     finds("with a heading", layout, |board| drop(board["panels"].as_array_mut().unwrap().remove(0)));
-    finds("two panels with the title", layout, |board| board["panels"][1]["title"] = board["panels"][2]["title"].clone());
+    finds("two panels with the title", layout, |board| {
+        board["panels"][1]["title"] = board["panels"][2]["title"].clone();
+    });
 }
 
 #[test]
 fn panels_say_what_to_do() {
     no_faults(says_what_to_do);
-    finds("what to do", says_what_to_do, |board| first(board)["description"] = json!("Connections that were dropped."));
-    finds("begin at 0", says_what_to_do, |board| first(board)["fieldConfig"]["defaults"]["min"] = json!(null));
-    finds("has no number", says_what_to_do, |board| first(board)["targets"][0]["expr"] = json!("sum(ka_sockets)"));
+    finds("what to do", says_what_to_do, |board| {
+        first(board)["description"] = json!("Connections that were dropped.");
+    });
+    finds("begin at 0", says_what_to_do, |board| {
+        first(board)["fieldConfig"]["defaults"]["min"] = json!(null);
+    });
+    finds("has no number", says_what_to_do, |board| {
+        first(board)["targets"][0]["expr"] = json!("sum(ka_sockets)");
+    });
 }
 
 #[test]
 fn variables_are_declared() {
     no_faults(undeclared);
-    finds("$pod is not declared", undeclared, |board| first(board)["targets"][0]["expr"] = json!("x{pod=\"$pod\"}"));
+    finds("$pod is not declared", undeclared, |board| {
+        first(board)["targets"][0]["expr"] = json!("x{pod=\"$pod\"}");
+    });
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use ka_daemon::metrics::catalogue::{self, Metric, Type};
 use serde_json::{Value, json};
 
-use crate::boards::{data_panels, expressions, finds, first, items, no_faults, targets, text, variable_mut, variables};
+use crate::boards::{
+    data_panels, expressions, finds, first, items, no_faults, targets, text, variable_mut, variables,
+};
 use crate::linter::label_values;
 use crate::promql::{self, labels_out, named_labels, selectors};
 
@@ -77,12 +79,14 @@ fn placeholders(text: &str) -> impl Iterator<Item = &str> {
 
 /// What is shown of a query's labels comes out of it: legends, texts of annotations, columns of tables.
 fn shown(board: &Value) -> Vec<String> {
-    let out = |expr: &str| promql::parse(expr).ok().and_then(|parsed| labels_out(&parsed)).unwrap_or_default();
+    let out =
+        |expr: &str| promql::parse(expr).ok().and_then(|parsed| labels_out(&parsed)).unwrap_or_default();
     let mut faults = Vec::new();
     for (panel, target) in targets(board) {
         let (labels, legend) = (out(text(&target["expr"])), text(&target["legendFormat"]));
         let strange = placeholders(legend).filter(|label| !labels.contains(*label));
-        faults.extend(strange.map(|label| format!("panel {}: the query has no label {label}", panel["title"])));
+        faults
+            .extend(strange.map(|label| format!("panel {}: the query has no label {label}", panel["title"])));
         let told: BTreeSet<_> = placeholders(legend).collect();
         let lost = labels.iter().filter(|label| *label != "le" && !told.contains(label.as_str()));
         if panel["type"] != "table" {
@@ -109,7 +113,10 @@ fn shown(board: &Value) -> Vec<String> {
             .map(|one| text(&one["matcher"]["options"]).to_owned())
             .collect();
         let differ = names.symmetric_difference(&columns);
-        faults.extend(differ.map(|name| format!("panel {}: {name} is no column, or comes from no query", panel["title"])));
+        faults
+            .extend(differ.map(|name| {
+                format!("panel {}: {name} is no column, or comes from no query", panel["title"])
+            }));
     }
     faults
 }
@@ -126,7 +133,8 @@ fn what_is_shown_of_labels_comes_out_of_the_queries() {
 
 #[test]
 fn what_does_not_exist_is_found() {
-    let set = |query: &'static str| move |board: &mut Value| first(board)["targets"][0]["expr"] = json!(query);
+    let set =
+        |query: &'static str| move |board: &mut Value| first(board)["targets"][0]["expr"] = json!(query);
     finds("no metric \"ka_sokets\"", faults, set("sum(ka_sokets)"));
     finds("ka_sockets has no label cause", faults, set("sum(ka_sockets{cause=\"x\"})"));
     finds("no metric there has a label netns", faults, set("sum by (netns) (ka_sockets)"));

@@ -20,7 +20,9 @@ fn template_datasource(board: &Value) -> Vec<String> {
     let [one] = all[..] else { return vec![format!("{} data source variables, expected one", all.len())] };
     let expected = [("name", "datasource"), ("label", "Data source"), ("query", "prometheus")];
     let wrong = expected.iter().filter(|(key, value)| one[key] != *value);
-    wrong.map(|(key, value)| format!("the data source variable's {key} is {}, not {value}", one[key])).collect()
+    wrong
+        .map(|(key, value)| format!("the data source variable's {key} is {}, not {value}", one[key]))
+        .collect()
 }
 
 fn template_job_and_instance(board: &Value) -> Vec<String> {
@@ -79,13 +81,14 @@ fn panel_title_description(board: &Value) -> Vec<String> {
     let bare = data_panels(board).filter(|panel| {
         text(&panel["title"]).trim().is_empty() || text(&panel["description"]).trim().is_empty()
     });
-    bare.map(|panel| format!("panel {} {} has no title or description", panel["id"], panel["title"])).collect()
+    bare.map(|panel| format!("panel {} {} has no title or description", panel["id"], panel["title"]))
+        .collect()
 }
 
 fn panel_units(board: &Value) -> Vec<String> {
     let units = units();
-    let unitless = data_panels(board)
-        .filter(|panel| !units.contains(text(&panel["fieldConfig"]["defaults"]["unit"])));
+    let unitless =
+        data_panels(board).filter(|panel| !units.contains(text(&panel["fieldConfig"]["defaults"]["unit"])));
     unitless.map(|panel| format!("panel {} has no unit that Grafana knows", panel["title"])).collect()
 }
 
@@ -177,7 +180,9 @@ fn every_rule_is_kept() {
 #[test]
 fn variables_that_break_a_rule_are_found() {
     finds("label", template_datasource, |board| variable_mut(board, "datasource")["label"] = json!("Source"));
-    finds("expected one", template_datasource, |board| variable_mut(board, "job")["type"] = json!("datasource"));
+    finds("expected one", template_datasource, |board| {
+        variable_mut(board, "job")["type"] = json!("datasource");
+    });
     finds("/multi", template_job_and_instance, |board| variable_mut(board, "job")["multi"] = json!(false));
     finds("/allValue", template_job_and_instance, |board| {
         variable_mut(board, "instance")["allValue"] = json!(".*");
@@ -208,7 +213,8 @@ fn panels_that_break_a_rule_are_found() {
 
 #[test]
 fn queries_that_break_a_rule_are_found() {
-    let set = |query: &'static str| move |board: &mut Value| first(board)["targets"][0]["expr"] = json!(query);
+    let set =
+        |query: &'static str| move |board: &mut Value| first(board)["targets"][0]["expr"] = json!(query);
     finds("sum(x", target_promql, set("sum(x"));
     finds("belong together", target_rate_interval, set("rate(x_total[5m])"));
     finds("belong together", target_rate_interval, set("avg_over_time(x[$__rate_interval])"));

@@ -86,12 +86,14 @@ fn walk<'a>(expr: &'a Expr, function: Option<&'static str>, of_events: bool, fou
 /// Whether it counts the events of a counter in each step, exactly (docs/decisions/0005):
 /// `(c - last_over_time(c[…] offset …) >= 0) or (c and on (…) …)`, with the same `c` throughout.
 fn events(or: &BinaryExpr) -> bool {
-    let bare = |expr: &Expr| match strip(expr) {
-        Expr::VectorSelector(vector) if vector.offset.is_none() => Some(vector.to_string()),
-        _ => None,
+    let bare = |expr: &Expr| {
+        let Expr::VectorSelector(vector) = strip(expr) else { return None };
+        vector.offset.is_none().then(|| vector.to_string())
     };
     let counter = || {
-        let (Expr::Binary(or_more), Expr::Binary(and)) = (strip(&or.lhs), strip(&or.rhs)) else { return None };
+        let (Expr::Binary(or_more), Expr::Binary(and)) = (strip(&or.lhs), strip(&or.rhs)) else {
+            return None;
+        };
         let Expr::Binary(minus) = strip(&or_more.lhs) else { return None };
         let Expr::Call(before) = strip(&minus.rhs) else { return None };
         let Expr::MatrixSelector(matrix) = strip(before.args.args.first()?) else { return None };
@@ -110,10 +112,7 @@ fn events(or: &BinaryExpr) -> bool {
 
 /// Without parentheses.
 fn strip(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Paren(paren) => strip(&paren.expr),
-        _ => expr,
-    }
+    if let Expr::Paren(paren) = expr { strip(&paren.expr) } else { expr }
 }
 
 /// Labels that the query itself names, in groupings and matchings.
@@ -150,7 +149,14 @@ pub(crate) fn named_labels(expr: &Expr) -> BTreeSet<String> {
 pub(crate) fn labels_out(expr: &Expr) -> Option<BTreeSet<String>> {
     match expr {
         Expr::Aggregate(aggregate) => match &aggregate.modifier {
-            Some(LabelModifier::Include(labels)) => Some(labels.labels.iter().cloned().collect()),
+            Some(LabelModifier::Include(labels)) => {
+                let mut out: BTreeSet<String> = labels.labels.iter().cloned().collect();
+                // `count_values` makes a label of what it counts.
+                if let Some(Expr::StringLiteral(label)) = aggregate.param.as_deref() {
+                    out.insert(label.val.clone());
+                }
+                Some(out)
+            }
             Some(LabelModifier::Exclude(_)) => None,
             // `topk` keeps what it chooses from, the others leave nothing.
             None if aggregate.param.is_some() => labels_out(&aggregate.expr),
@@ -180,7 +186,8 @@ mod tests {
 
     #[test]
     fn only_the_exact_form_counts_events() {
-        let right = "(c{x=\"1\"} - last_over_time(c{x=\"1\"}[30m] offset 1m) >= 0) or (c{x=\"1\"} and on (job) d)";
+        let right =
+            "(c{x=\"1\"} - last_over_time(c{x=\"1\"}[30m] offset 1m) >= 0) or (c{x=\"1\"} and on (job) d)";
         let all = |query: &str| selectors(&parse(query).unwrap()).iter().all(|one| one.of_events);
         assert!(all(right));
         for wrong in [
@@ -198,10 +205,14 @@ mod tests {
 
     #[test]
     fn labels_that_come_out_are_known() {
-        let out = |query: &str| labels_out(&parse(query).unwrap()).map(|labels| labels.into_iter().collect::<Vec<_>>());
+        let out = |query: &str| {
+            labels_out(&parse(query).unwrap()).map(|labels| labels.into_iter().collect::<Vec<_>>())
+        };
         let some = |labels: &[&str]| Some(labels.iter().map(|&label| label.to_owned()).collect::<Vec<_>>());
         assert_eq!(out("topk(3, sum by (a, b) (x) > 0)"), some(&["a", "b"]));
         assert_eq!(out("sum(x) or vector(0)"), some(&[]));
+        assert_eq!(out("count_values by (a) (\"b\", x)"), some(&["a", "b"]));
+        assert_eq!(out("label_replace(sum by (a, b) (x), \"a\", \"-\", \"a\", \"\")"), some(&["a", "b"]));
         assert_eq!(out("histogram_quantile(0.5, sum by (le) (rate(x[1m])))"), some(&[]));
         assert_eq!(out("x{a=\"1\"}"), None);
     }

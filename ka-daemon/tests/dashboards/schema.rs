@@ -32,7 +32,9 @@ const REMARKS: [&str; 7] =
 
 impl Schema {
     fn named(name: &str) -> &'static Self {
-        SCHEMAS.get(name).unwrap_or_else(|| panic!("no schema {name}: add it to schema/, from where its README says"))
+        SCHEMAS
+            .get(name)
+            .unwrap_or_else(|| panic!("no schema {name}: add it to schema/, from where its README says"))
     }
 
     /// What is wrong with a value by a definition, each with its place.
@@ -44,7 +46,9 @@ impl Schema {
 
     fn check(&self, schema: &Value, value: &Value, place: &str, faults: &mut Vec<String>) {
         // How the generator of these schemas writes "anything".
-        if schema.get("type") == Some(&json!("object")) && schema.get("additionalProperties") == Some(&json!({})) {
+        if schema.get("type") == Some(&json!("object"))
+            && schema.get("additionalProperties") == Some(&json!({}))
+        {
             return;
         }
         for (keyword, operand) in schema.as_object().expect("a schema is an object") {
@@ -57,10 +61,15 @@ impl Schema {
                     None
                 }
                 "type" => (!is_a(text(operand), value)).then(|| format!("is no {operand}: {value}")),
-                "enum" => (!items(operand).any(|one| one == value)).then(|| format!("is none of {operand}: {value}")),
+                "enum" => (!items(operand).any(|one| one == value))
+                    .then(|| format!("is none of {operand}: {value}")),
                 "const" => (operand != value).then(|| format!("is not {operand}: {value}")),
-                "minimum" => (value.as_f64() < operand.as_f64()).then(|| format!("is below {operand}: {value}")),
-                "maximum" => (value.as_f64() > operand.as_f64()).then(|| format!("is above {operand}: {value}")),
+                "minimum" => {
+                    (value.as_f64() < operand.as_f64()).then(|| format!("is below {operand}: {value}"))
+                }
+                "maximum" => {
+                    (value.as_f64() > operand.as_f64()).then(|| format!("is above {operand}: {value}"))
+                }
                 "exclusiveMinimum" => {
                     (value.as_f64() <= operand.as_f64()).then(|| format!("is not above {operand}: {value}"))
                 }
@@ -96,7 +105,9 @@ impl Schema {
                 }
                 // Of `oneOf` the generator leaves open by which member one tells the forms apart: several fit.
                 "anyOf" | "oneOf" => self.one_of(operand, value, place),
-                _ => Some(format!("cannot be judged: the schema has a keyword {keyword} that is not known here")),
+                _ => Some(format!(
+                    "cannot be judged: the schema has a keyword {keyword} that is not known here"
+                )),
             };
             faults.extend(fault.map(|fault| format!("{place} {fault}")));
         }
@@ -187,7 +198,7 @@ fn overridden(dashboard: &Schema, kind: &Schema, property: &Value) -> Vec<String
     match text(&property["id"]) {
         "color" => dashboard.faults("FieldColor", value),
         "custom.cellOptions" => kind.faults("TableCellOptions", value),
-        "displayName" if value.is_string() => Vec::new(),
+        "displayName" | "noValue" if value.is_string() => Vec::new(),
         "links" => items(value).flat_map(link).collect(),
         "mappings" => items(value).flat_map(|one| dashboard.faults("ValueMapping", one)).collect(),
         "thresholds" => dashboard.faults("ThresholdsConfig", value),
@@ -213,7 +224,9 @@ fn dashboards_are_valid() {
 #[test]
 fn what_is_invalid_is_found() {
     finds("has a member that there is none of: colour", faults, |board| board["colour"] = json!("red"));
-    finds("has no \"schemaVersion\"", faults, |board| drop(board.as_object_mut().unwrap().remove("schemaVersion")));
+    finds("has no \"schemaVersion\"", faults, |board| {
+        drop(board.as_object_mut().unwrap().remove("schemaVersion"));
+    });
     finds("Dashboard.version is no \"integer\"", faults, |board| board["version"] = json!("1"));
     finds("is none of", faults, |board| first(board)["options"]["graphMode"] = json!("pie"));
     finds("Dataquery.format is none of", faults, |board| first(board)["targets"][0]["format"] = json!("csv"));
@@ -231,7 +244,8 @@ fn a_keyword_that_is_not_known_is_a_fault() {
 
 #[test]
 fn every_keyword_is_judged() {
-    let faults = |schema: Value, value: Value| Schema(json!({ "definitions": { "X": schema } })).faults("X", &value);
+    let faults =
+        |schema: Value, value: Value| Schema(json!({ "definitions": { "X": schema } })).faults("X", &value);
     for (schema, right, wrong) in [
         (json!({"type": "integer"}), json!(1), json!(1.5)),
         (json!({"enum": [1, 2]}), json!(2), json!(3)),

@@ -65,7 +65,8 @@ impl Args {
                 "--load" => parsed.load = true,
                 "--boards" => parsed.boards = Some(PathBuf::from(value()?)),
                 "--seconds" => {
-                    parsed.seconds = Duration::from_secs(value()?.parse().context("--seconds needs a number")?);
+                    parsed.seconds =
+                        Duration::from_secs(value()?.parse().context("--seconds needs a number")?);
                 }
                 "--keep" => parsed.keep = Some(PathBuf::from(value()?)),
                 "--boards-program" => parsed.program = Some(value()?),

@@ -118,7 +118,6 @@ pub(super) struct Panel {
     pub(super) height: u32,
     pub(super) queries: Vec<Query>,
     pub(super) unit: &'static str,
-    pub(super) max: Option<f64>,
     /// From these values on it has these colours; green below.
     pub(super) steps: &'static [(f64, &'static str)],
     /// What stands there where no series came.
@@ -142,7 +141,6 @@ fn panel(kind: Kind, title: &'static str, shows: &str, then: &str, (width, heigh
         height,
         queries: Vec::new(),
         unit: "short",
-        max: None,
         steps: &[],
         nothing: "",
         columns: Vec::new(),
@@ -202,11 +200,6 @@ impl Panel {
 
     pub(super) fn unit(self, unit: &'static str) -> Self {
         Self { unit, ..self }
-    }
-
-    /// The upper end of the axis.
-    pub(super) fn max(self, max: f64) -> Self {
-        Self { max: Some(max), ..self }
     }
 
     pub(super) fn steps(self, steps: &'static [(f64, &'static str)]) -> Self {

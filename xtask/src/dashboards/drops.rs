@@ -1,13 +1,11 @@
 //! Forensics: what killed connections, whose, when, and after how long a silence.
 
 use super::board::{
-    Board, Panel,
-    Reduce::Sum,
-    bar_gauge, bars, column, heatmap, lines, owner_columns, row, stat, table, text,
+    Board, Panel, Reduce::Sum, bar_gauge, bars, column, heatmap, lines, owner_columns, row, stat, table, text,
 };
 use super::promql::{
-    CAUSE_COLOURS, DROPS, FORGOTTEN, OTHERS, OWNER_LEGEND, OWNERS, RESETS, UNACKNOWLEDGED, UNANSWERED, all_events,
-    drops, events, events_by, events_in_range,
+    CAUSE_COLOURS, DROPS, FORGOTTEN, OTHERS, OWNER_LEGEND, OWNERS, RESETS, UNACKNOWLEDGED, UNANSWERED,
+    all_events, by_owner, drops, events, events_by, events_in_range,
 };
 
 pub(super) fn board() -> Board {
@@ -101,7 +99,7 @@ fn when() -> [Panel; 3] {
             "The same by whose they were: in each step the ten with most.",
             "one owner: its settings or its peer. All at once: the node or the network.",
         )
-        .query(format!("topk(10, {})", events_by(OWNERS, DROPS)), OWNER_LEGEND)
+        .query(by_owner(&format!("topk(10, {})", events_by(OWNERS, DROPS))), OWNER_LEGEND)
         .nothing("No connection was dropped"),
         table(
             "Who lost how many, of what",
@@ -138,20 +136,22 @@ const IDLE: &str = "ka_connection_idle_at_drop_seconds_bucket{@node}";
 fn silence() -> [Panel; 2] {
     [
         bar_gauge(
-            "Idle time at the drop",
+            "Idle time at the drop (s, up to)",
             "How many connections had been silent for how long when they were dropped, of all causes and owners: \
-             each bar is what lies above the bar before it, up to so many seconds.",
+             each bar is what lies above the bar over it, up to so many seconds.",
             "a peak is the idle limit of a box on the way: 60 AWS ALB, 240 Azure, 350 AWS NLB and NAT, 600 \
              Google Cloud, 900 IPVS, 7200 and above: Linux's own default was too long for whatever it was.",
         )
-        .query(format!("sum by (le) {}", events(IDLE)), "{{le}}"),
+        .query(format!("sum by (le) {}", events(IDLE)), "{{le}}")
+        .size(12, 13),
         heatmap(
             "Idle time at the drop, over time",
             "The same over time.",
             "a band at one height is a limit that somebody configured; when the band moves, somebody changed it.",
         )
         .query(format!("sum by (le) {}", events(IDLE)), "{{le}}")
-        .unit("s"),
+        .unit("s")
+        .size(12, 13),
     ]
 }
 
@@ -163,9 +163,9 @@ fn around() -> [Panel; 4] {
             "these connections are dying now. `ka-daemon sockets --sort nearest` on the node lists them.",
         )
         .query(
-            format!(
+            by_owner(&format!(
                 "topk(10, sum by ({OWNERS}) (rate(ka_keepalive_probes_unanswered_total{{@owner}}[$__rate_interval])) > 0)"
-            ),
+            )),
             OWNER_LEGEND,
         )
         .unit("cps")
@@ -208,13 +208,37 @@ fn around() -> [Panel; 4] {
 /// The short form of docs/drop-causes.md.
 fn causes() -> String {
     let rows = [
-        ("reset_by_probe", "a probe was answered by RST: forgotten by the peer or a box on the way", "keepalive below its idle limit"),
+        (
+            "reset_by_probe",
+            "a probe was answered by RST: forgotten by the peer or a box on the way",
+            "keepalive below its idle limit",
+        ),
         ("reset_after_idle", "RST for the first data after a silence", "the same"),
-        ("reset_while_idle", "RST out of a silence: a load balancer that closes idle connections", "the same"),
-        ("timeout_after_idle", "the first data after a silence was never acknowledged: forgotten, and dropped silently", "the same"),
-        ("keepalive_timeout", "as many probes as allowed went unanswered", "look at peer and path; shorter settings only tell sooner"),
-        ("user_timeout", "TCP_USER_TIMEOUT ran out, whatever found it", "set it above idle + interval × probes, or one lost probe ends the connection"),
-        ("retransmit_timeout", "data was never acknowledged; keepalive rests meanwhile", "TCP_USER_TIMEOUT, or a lower `net.ipv4.tcp_retries2`"),
+        (
+            "reset_while_idle",
+            "RST out of a silence: a load balancer that closes idle connections",
+            "the same",
+        ),
+        (
+            "timeout_after_idle",
+            "the first data after a silence was never acknowledged: forgotten, and dropped silently",
+            "the same",
+        ),
+        (
+            "keepalive_timeout",
+            "as many probes as allowed went unanswered",
+            "look at peer and path; shorter settings only tell sooner",
+        ),
+        (
+            "user_timeout",
+            "TCP_USER_TIMEOUT ran out, whatever found it",
+            "set it above idle + interval × probes, or one lost probe ends the connection",
+        ),
+        (
+            "retransmit_timeout",
+            "data was never acknowledged; keepalive rests meanwhile",
+            "TCP_USER_TIMEOUT, or a lower `net.ipv4.tcp_retries2`",
+        ),
         ("zero_window_timeout", "the peer stopped reading, then fell silent", "look at the reader"),
         ("reset", "RST in the midst of use", "the other program's log"),
         ("reset_after_close", "RST after the peer's goodbye (EPIPE)", "read the end of file before writing"),

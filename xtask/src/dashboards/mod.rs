@@ -56,8 +56,7 @@ fn folder(root: &Path) -> PathBuf {
 }
 
 fn files(root: &Path) -> Vec<(PathBuf, String)> {
-    let boards =
-        [overview::board(), node::board(), drops::board(), settings::board(), pipeline::board()];
+    let boards = [overview::board(), node::board(), drops::board(), settings::board(), pipeline::board()];
     let file = |board: &board::Board| {
         let mut json = json::board(board);
         // Whatever other crates make serde_json do, as it keeps or sorts them by a feature.

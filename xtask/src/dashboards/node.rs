@@ -5,7 +5,9 @@ use super::board::{
     Reduce::{Last, Sum},
     areas, bars, column, heatmap, lines, row, stat, table,
 };
-use super::promql::{CAUSE_COLOURS, DROPS, OWNER_LEGEND, OWNERS, all_events, events_by, unanswered_share};
+use super::promql::{
+    CAUSE_COLOURS, DROPS, OWNER_LEGEND, OWNERS, all_events, by_owner, events_by, unanswered_share,
+};
 
 pub(super) fn board() -> Board {
     Board {
@@ -17,7 +19,7 @@ pub(super) fn board() -> Board {
             row("Now", now()),
             row("Probes", probes()),
             row("Connections", connections()),
-            row("Where no program sets anything", [defaults()]),
+            row("Where no program sets anything", defaults()),
         ],
     }
 }
@@ -82,9 +84,8 @@ fn now() -> [Panel; 6] {
 }
 
 fn probes() -> [Panel; 4] {
-    let rate = |outcome: &str| {
-        format!("sum(rate(ka_keepalive_probes_{outcome}_total{{@owner}}[$__rate_interval]))")
-    };
+    let rate =
+        |outcome: &str| format!("sum(rate(ka_keepalive_probes_{outcome}_total{{@owner}}[$__rate_interval]))");
     [
         lines(
             "Probes by outcome",
@@ -106,9 +107,9 @@ fn probes() -> [Panel; 4] {
              may not be for phones or for metered links at the other end.",
         )
         .query(
-            format!(
-                "topk(10, sum by ({OWNERS}) (rate(ka_keepalive_probes_sent_total{{@owner}}[$__rate_interval])))"
-            ),
+            by_owner(&format!(
+                "topk(10, sum by ({OWNERS}) (rate(ka_keepalive_probes_sent_total{{@owner}}[$__rate_interval])) > 0)"
+            )),
             OWNER_LEGEND,
         )
         .unit("cps")
@@ -166,7 +167,7 @@ fn connections() -> [Panel; 4] {
             "The ten owners with most established connections.",
             "a line that only rises is a leak of connections; one that falls to 0 lost all of them at once.",
         )
-        .query(format!("topk(10, sum by ({OWNERS}) (ka_sockets{{@owner}}))"), OWNER_LEGEND)
+        .query(by_owner(&format!("topk(10, sum by ({OWNERS}) (ka_sockets{{@owner}}) > 0)")), OWNER_LEGEND)
         .nothing("No established connection"),
         lines(
             "Zero-window probes, by process",
@@ -175,7 +176,9 @@ fn connections() -> [Panel; 4] {
              does not run meanwhile.",
         )
         .query(
-            format!("topk(10, sum by ({OWNERS}) (rate(ka_zero_window_probes_sent_total{{@owner}}[$__rate_interval])))"),
+            by_owner(&format!(
+                "topk(10, sum by ({OWNERS}) (rate(ka_zero_window_probes_sent_total{{@owner}}[$__rate_interval])) > 0)"
+            )),
             OWNER_LEGEND,
         )
         .unit("cps")
@@ -183,30 +186,39 @@ fn connections() -> [Panel; 4] {
     ]
 }
 
-fn defaults() -> Panel {
-    table(
-        "Defaults of network namespaces",
-        "What a bare SO_KEEPALIVE means in each network namespace (a container has its own): the sysctls \
-         `net.ipv4.tcp_keepalive_*`.",
-        "7200 s is Linux's default and longer than any load balancer waits. Containers do not inherit the \
-         host's value: set it in the pod (`securityContext.sysctls`) or in the program.",
-        [
-            column("instance", "Node").opens("ka-node", "instance"),
-            column("netns", "Network namespace (inode)").unit("none"),
-            column("Value #A", "Idle time").unit("s").steps(&[(350.0, "orange"), (7200.0, "red")]),
-            column("Value #B", "Interval").unit("s"),
-            column("Value #C", "Probes"),
-            column("Value #D", "Drop after").unit("s"),
-        ],
-    )
-    .query("max by (instance, netns) (ka_sysctl_tcp_keepalive_time_seconds{@node})", "")
-    .query("max by (instance, netns) (ka_sysctl_tcp_keepalive_intvl_seconds{@node})", "")
-    .query("max by (instance, netns) (ka_sysctl_tcp_keepalive_probes{@node})", "")
-    .query(
-        "max by (instance, netns) (ka_sysctl_tcp_keepalive_time_seconds{@node} \
-         + ka_sysctl_tcp_keepalive_intvl_seconds{@node} * ka_sysctl_tcp_keepalive_probes{@node})",
-        "",
-    )
-    .nothing("No sweep yet")
-    .size(24, 8)
+fn defaults() -> [Panel; 2] {
+    let table = |title, shows, then, column_title, expr: &str| {
+        table(
+            title,
+            shows,
+            then,
+            [
+                column("instance", "Node").opens("ka-node", "instance"),
+                column("seconds", column_title),
+                column("Value", "Network namespaces"),
+            ],
+        )
+        .query(format!("count_values by (instance) (\"seconds\", {expr})"), "")
+        .size(12, 7)
+    };
+    [
+        table(
+            "Default idle time",
+            "How long a socket with a bare SO_KEEPALIVE waits before its first probe, and in how many network \
+             namespaces (each container may have its own) that is so: `net.ipv4.tcp_keepalive_time`.",
+            "7200 s is Linux's default, and longer than any load balancer waits. Containers do not inherit the host's \
+             value: set it in the pod (`securityContext.sysctls`) or in the program.",
+            "Idle time (s)",
+            "ka_sysctl_tcp_keepalive_time_seconds{@node}",
+        ),
+        table(
+            "Default time until a drop",
+            "How long the peer of such a socket may be gone before the connection is dropped: idle time + interval × \
+             probes.",
+            "7875 s is Linux's default: for more than two hours nobody notices.",
+            "Until a drop (s)",
+            "ka_sysctl_tcp_keepalive_time_seconds{@node} \
+             + ka_sysctl_tcp_keepalive_intvl_seconds{@node} * ka_sysctl_tcp_keepalive_probes{@node}",
+        ),
+    ]
 }

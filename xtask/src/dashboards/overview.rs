@@ -30,7 +30,7 @@ fn now() -> [Panel; 8] {
     [
         stat(
             Sum,
-            "Connections dropped",
+            "Dropped",
             "Connections that ended in an error while a program held them, in the time range.",
             "open *ka: drops*, which tells whose, of what, and after how long a silence.",
         )
@@ -39,8 +39,8 @@ fn now() -> [Panel; 8] {
         .size(3, 4),
         stat(
             Sum,
-            "… forgotten on the way",
-            "Those of them that a load balancer, NAT gateway or firewall had most likely forgotten: the first \
+            "By idle limits",
+            "Dropped connections that a load balancer, NAT gateway or firewall had most likely forgotten: the first \
              probe or data after a silence was answered by a reset, or by nothing.",
             "*ka: drops* shows how long they had been idle; a peak just above 60, 240, 350 or 600 s names the box. \
              Set keepalive below that limit in what *ka: settings and risk* lists.",
@@ -50,8 +50,8 @@ fn now() -> [Panel; 8] {
         .size(3, 4),
         stat(
             Sum,
-            "… given up by keepalive",
-            "Those of them whose probes went unanswered until the limit (`keepalive_timeout`, `user_timeout`).",
+            "By keepalive",
+            "Dropped connections whose probes went unanswered until the limit (`keepalive_timeout`, `user_timeout`).",
             "the peers or the path to them were gone. Many at once: look at the network and at nodes that went \
              away. Many `user_timeout`: TCP_USER_TIMEOUT is too short for a lost probe (docs/drop-causes.md).",
         )
@@ -60,7 +60,7 @@ fn now() -> [Panel; 8] {
         .size(3, 4),
         stat(
             Last,
-            "Probes unanswered",
+            "Unanswered",
             "The share of keepalive probes without an answer, now. Answers stop before connections drop.",
             "*Unanswered probes, by node* below tells whether it is one node or all; then open that node.",
         )
@@ -70,7 +70,7 @@ fn now() -> [Panel; 8] {
         .size(3, 4),
         stat(
             Last,
-            "Sockets at risk",
+            "At risk",
             "Established connections that an idle limit of the configured policies would cut, and whose peer does \
              not keep them alive either.",
             "*ka: settings and risk* lists whose they are, by which policy, and what to set.",
@@ -80,7 +80,7 @@ fn now() -> [Panel; 8] {
         .size(3, 4),
         stat(
             Last,
-            "Established sockets",
+            "Sockets",
             "TCP connections of all nodes, as of their last sweep.",
             "a sudden fall together with drops: connections were lost and not made again.",
         )
@@ -146,7 +146,6 @@ fn early() -> [Panel; 2] {
         )
         .query(format!("topk(10, {})", unanswered_share(" by (instance)")), "{{instance}}")
         .unit("percentunit")
-        .max(1.0)
         .steps(&[(0.05, "red")])
         .opens("ka-node", "instance")
         .nothing("No probe was sent"),

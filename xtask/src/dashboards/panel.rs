@@ -85,9 +85,6 @@ fn defaults(panel: &Panel) -> Value {
     if matches!(panel.kind, Kind::Bars) {
         defaults["decimals"] = json!(0);
     }
-    if let Some(max) = panel.max {
-        defaults["max"] = json!(max);
-    }
     if !panel.nothing.is_empty() {
         defaults["noValue"] = json!(panel.nothing);
     }
@@ -127,7 +124,7 @@ fn custom(panel: &Panel) -> Option<Value> {
         Kind::Stat(_) | Kind::BarGauge | Kind::Text => return None,
     };
     let line = if panel.steps.is_empty() { "off" } else { "dashed" };
-    Some(json!({
+    let mut custom = json!({
         "axisBorderShow": false,
         "axisCenteredZero": false,
         "axisColorMode": "text",
@@ -148,13 +145,24 @@ fn custom(panel: &Panel) -> Option<Value> {
         "spanNulls": false,
         "stacking": { "group": "A", "mode": stacking },
         "thresholdsStyle": { "mode": line },
-    }))
+    });
+    if let Some(max) = soft_max(panel.unit) {
+        custom["axisSoftMax"] = json!(max);
+    }
+    Some(custom)
+}
+
+/// How high the axis is at least: noise about nothing looks like nothing.
+fn soft_max(unit: &str) -> Option<f64> {
+    match unit {
+        "percentunit" => Some(0.05),
+        "cps" | "short" => Some(1.0),
+        _ => None,
+    }
 }
 
 fn overrides(panel: &Panel, board: &Board) -> Vec<Value> {
-    let by = |matcher: &str, options: &str, properties: Vec<Value>| {
-        json!({ "matcher": { "id": matcher, "options": options }, "properties": properties })
-    };
+    let by = |matcher: &str, options: &str, properties: Vec<Value>| json!({ "matcher": { "id": matcher, "options": options }, "properties": properties });
     let mut all: Vec<Value> = panel
         .colours
         .iter()
@@ -179,8 +187,11 @@ fn shown(panel: &Panel) -> impl Iterator<Item = &Column> {
 }
 
 fn cells(column: &Column, board: &Board) -> Vec<Value> {
-    let mut properties = vec![json!({ "id": "displayName", "value": column.title })];
-    if let Some(unit) = column.unit {
+    // A label is text, even where it looks like a number.
+    let label = (!column.name.starts_with("Value")).then_some("string");
+    let mut properties =
+        vec![json!({ "id": "displayName", "value": column.title }), json!({ "id": "noValue", "value": "–" })];
+    if let Some(unit) = column.unit.or(label) {
         properties.push(json!({ "id": "unit", "value": unit }));
     }
     if !column.steps.is_empty() {
@@ -199,8 +210,7 @@ fn cells(column: &Column, board: &Board) -> Vec<Value> {
                 ((*value).to_owned(), json!({ "color": color, "index": index, "text": text }))
             })
             .collect();
-        properties
-            .push(json!({ "id": "mappings", "value": [{ "options": options, "type": "value" }] }));
+        properties.push(json!({ "id": "mappings", "value": [{ "options": options, "type": "value" }] }));
         properties.push(json!({ "id": "custom.cellOptions", "value": { "type": "color-text" } }));
     }
     if let Some((uid, variable)) = column.link {
@@ -247,10 +257,16 @@ fn transformations(panel: &Panel) -> Value {
 fn options(panel: &Panel) -> Value {
     let (calcs, sort) = match panel.kind {
         Kind::Bars => (json!(["sum"]), "Total"),
-        Kind::Lines | Kind::Areas | Kind::Stat(_) | Kind::Table | Kind::BarGauge | Kind::Heatmap | Kind::Text => {
-            (json!(["max", "lastNotNull"]), "Last *")
-        }
+        Kind::Lines
+        | Kind::Areas
+        | Kind::Stat(_)
+        | Kind::Table
+        | Kind::BarGauge
+        | Kind::Heatmap
+        | Kind::Text => (json!(["max", "lastNotNull"]), "Last *"),
     };
+    // Below the graph only three names would be seen without scrolling.
+    let placement = if panel.width < 12 { "bottom" } else { "right" };
     match panel.kind {
         Kind::Stat(reduce) => json!({
             "colorMode": "value",
@@ -265,7 +281,7 @@ fn options(panel: &Panel) -> Value {
         }),
         Kind::Lines | Kind::Areas | Kind::Bars => json!({
             "legend": {
-                "calcs": calcs, "displayMode": "table", "placement": "bottom", "showLegend": true,
+                "calcs": calcs, "displayMode": "table", "placement": placement, "showLegend": true,
                 "sortBy": sort, "sortDesc": true,
             },
             "tooltip": { "hideZeros": true, "mode": "multi", "sort": "desc" },
@@ -282,8 +298,8 @@ fn options(panel: &Panel) -> Value {
             "maxVizHeight": 300,
             "minVizHeight": 10,
             "minVizWidth": 0,
-            "namePlacement": "auto",
-            "orientation": "vertical",
+            "namePlacement": "left",
+            "orientation": "horizontal",
             "reduceOptions": { "calcs": ["sum"], "fields": "", "values": false },
             "showUnfilled": false,
             "sizing": "auto",

@@ -18,8 +18,9 @@ pub(super) fn board() -> Board {
             row("Can it be believed?", now()),
             row("From the kernel to the daemon", records()),
             row("Against the kernel's own count", audit()),
-            row("What is attached to the kernel, and what it costs", programs()),
-            row("The daemons", daemons()),
+            row("What is attached to the kernel", [programs()]),
+            row("What it costs", costs()),
+            row("The daemons", [daemons()]),
         ],
     }
 }
@@ -58,9 +59,9 @@ fn now() -> [Panel; 6] {
         )
         .query(
             format!(
-                "(sum(ka_ebpf_program_attached{{@node, program=~\"{NEEDED}\"}} == bool 0) or vector(0)) \
-                 + (count(ka_build_info{{@node}} unless on (job, instance) \
-                 ka_ebpf_program_info{{@node, program=~\"{TIMER}\"}}) or vector(0))"
+                "sum(ka_ebpf_program_attached{{@node, program=~\"{NEEDED}\"}} == bool 0) \
+                 + sum((ka_build_info{{@node}} unless on (job, instance) \
+                 ka_ebpf_program_info{{@node, program=~\"{TIMER}\"}}) or 0 * ka_build_info{{@node}}) or vector(0)"
             ),
             "",
         )
@@ -163,9 +164,8 @@ fn audit() -> [Panel; 2] {
     ]
 }
 
-fn programs() -> [Panel; 2] {
-    [
-        table(
+fn programs() -> Panel {
+    table(
             "Programs",
             "Each BPF program: whether it is attached, where, by which plan, and what it costs (with `--bpf-stats`). \
              Programs of a plan that the kernel refused are not attached, and another plan's are instead.",
@@ -193,26 +193,11 @@ fn programs() -> [Panel; 2] {
             "",
         )
         .query(events_in_range("instance, program", "ka_ebpf_program_missed_total{@node}"), "")
-        .size(14, 10),
-        areas(
-            "Time in the kernel, by program",
-            "The share of one CPU that the BPF programs take, over all nodes chosen above.",
-            "`ka_timer_*` on a node whose kernel takes only tracepoints: every timer of the machine runs through \
-             them. Choose one node above before judging.",
-        )
-        .query(
-            "topk(10, sum by (program) (rate(ka_ebpf_program_run_seconds_total{@node}[$__rate_interval])))",
-            "{{program}}",
-        )
-        .unit("percentunit")
-        .nothing("Only known with --bpf-stats")
-        .size(10, 10),
-    ]
+        .size(24, 10)
 }
 
-fn daemons() -> [Panel; 3] {
-    [
-        table(
+fn daemons() -> Panel {
+    table(
             "Daemons",
             "Each daemon: its version, what it has in its table, and its last sweep.",
             "several versions: a rollout that stopped half way. `Started` a moment ago, again and again: it crashes; \
@@ -236,7 +221,24 @@ fn daemons() -> [Panel; 3] {
         .query("max by (instance) (ka_tracked_sockets{@node})", "")
         .query("max by (instance) (ka_inventory_duration_seconds{@node})", "")
         .query("1000 * max by (instance) (ka_inventory_last_success_timestamp_seconds{@node})", "")
-        .size(24, 8),
+        .size(24, 8)
+}
+
+fn costs() -> [Panel; 3] {
+    [
+        areas(
+            "Time in the kernel, by program",
+            "The share of one CPU that the BPF programs take, over all nodes chosen above.",
+            "`ka_timer_*` on a node whose kernel takes only tracepoints: every timer of the machine runs through \
+             them. Choose one node above before judging.",
+        )
+        .query(
+            "topk(10, sum by (program) (rate(ka_ebpf_program_run_seconds_total{@node}[$__rate_interval])))",
+            "{{program}}",
+        )
+        .unit("percentunit")
+        .nothing("Only known with --bpf-stats")
+        .size(8, 9),
         lines(
             "CPU of the daemon",
             "The share of one CPU that each daemon takes: the ten busiest. Sweeps are part of it.",
@@ -248,7 +250,8 @@ fn daemons() -> [Panel; 3] {
              and on (job, instance) ka_build_info{@node}))",
             "{{instance}}",
         )
-        .unit("percentunit"),
+        .unit("percentunit")
+        .size(8, 9),
         lines(
             "Memory of the daemon",
             "Resident memory of each daemon: the ten largest.",
@@ -260,6 +263,7 @@ fn daemons() -> [Panel; 3] {
              and on (job, instance) ka_build_info{@node}))",
             "{{instance}}",
         )
-        .unit("bytes"),
+        .unit("bytes")
+        .size(8, 9),
     ]
 }

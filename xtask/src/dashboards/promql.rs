@@ -8,6 +8,11 @@ const OWNER: &str = r#"namespace=~"$namespace", service=~"$service", comm=~"$com
 
 /// The labels that tell whose a socket is, as queries group by them.
 pub(super) const OWNERS: &str = "namespace, pod, service, comm";
+/// A query by these, with a name for processes that are not known.
+pub(super) fn by_owner(query: &str) -> String {
+    format!(r#"label_replace({query}, "comm", "(unknown)", "comm", "")"#)
+}
+
 /// How a series of these is named; what is empty vanishes.
 pub(super) const OWNER_LEGEND: &str = "{{comm}} {{service}} {{namespace}} {{pod}}";
 
@@ -98,7 +103,10 @@ mod tests {
     fn matchers_are_written_out() {
         assert_eq!(expand("m{@node}"), r#"m{job=~"$job", instance=~"$instance"}"#);
         let owner = expand("m{@owner, x=\"y\"}");
-        assert!(owner.starts_with(r#"m{job=~"$job", instance=~"$instance", namespace=~"$namespace""#), "{owner}");
+        assert!(
+            owner.starts_with(r#"m{job=~"$job", instance=~"$instance", namespace=~"$namespace""#),
+            "{owner}"
+        );
         assert!(owner.ends_with(r#"comm=~"$comm", x="y"}"#), "{owner}");
     }
 

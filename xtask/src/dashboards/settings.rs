@@ -5,7 +5,7 @@ use super::board::{
     Reduce::{Last, Max},
     areas, column, lines, owner_columns, row, stat, table,
 };
-use super::promql::{OWNER_LEGEND, OWNERS};
+use super::promql::{OWNER_LEGEND, OWNERS, by_owner};
 
 pub(super) fn board() -> Board {
     Board {
@@ -62,20 +62,20 @@ fn now() -> [Panel; 6] {
         .unit("percentunit"),
         stat(
             Max,
-            "Longest idle setting",
+            "Longest idle setting (s)",
             "The longest time that any socket with keepalive on waits before its first probe.",
             "7200 s is Linux's default: that program turned keepalive on and set no time. *Longest idle setting, \
              by owner* tells which.",
         )
         .query("max(ka_keepidle_max_seconds{@owner}) or vector(0)", "")
-        .unit("s")
+        .unit("none")
         .steps(&[(350.0, "orange"), (7200.0, "red")]),
         stat(
             Last,
             "Limits suspected",
             "Remote prefixes whose connections die after a silence that others do not reach: something on the \
              way there has an idle limit.",
-            "*Suspected idle limits* below gives the range; make it a policy (docs/configuration.md), so that \
+            "*Suspected idle limits* below gives the range; make it a policy (docs/policies.md), so that \
              sockets at risk of it are counted.",
         )
         .query("count(ka_suspected_idle_timeout_max_seconds{@node}) or vector(0)", "")
@@ -96,7 +96,7 @@ fn risk() -> [Panel; 3] {
             comm,
             column("policy", "Policy"),
             column("reason", "Why"),
-            column("Value #C", "Idle limit").unit("s"),
+            column("Value #C", "Idle limit (s)").unit("none"),
             column("Value #B", "Half way").steps(&[(1.0, "red")]),
             column("Value #A", "At risk").steps(&[(1.0, "orange")]),
         ]
@@ -119,7 +119,7 @@ fn risk() -> [Panel; 3] {
             ),
             "",
         )
-        .nothing("No socket matches a policy, or there is none (docs/configuration.md)")
+        .nothing("No socket matches a policy, or there is none (docs/policies.md)")
         .size(24, 9),
         areas(
             "Sockets at risk, by policy and reason",
@@ -134,9 +134,9 @@ fn risk() -> [Panel; 3] {
             "a saw-tooth as long as the limit is connections being cut and made anew: compare with *ka: drops*.",
         )
         .query(
-            format!(
-                "topk(10, sum by ({OWNERS}) (ka_sockets_at_risk_idle{{@owner, reason!=\"peer_keeps_alive\"}}))"
-            ),
+            by_owner(&format!(
+                "topk(10, sum by ({OWNERS}) (ka_sockets_at_risk_idle{{@owner, reason!=\"peer_keeps_alive\"}}) > 0)"
+            )),
             OWNER_LEGEND,
         )
         .nothing("No socket matches a policy"),
@@ -152,13 +152,13 @@ fn limits() -> [Panel; 2] {
             [
                 column("policy", "Policy"),
                 column("severity", "Severity"),
-                column("Value #A", "Idle limit").unit("s"),
+                column("Value #A", "Idle limit (s)").unit("none"),
                 column("Value #B", "Nodes"),
             ],
         )
         .query("max by (policy, severity) (ka_policy_idle_limit_seconds{@node})", "")
         .query("count by (policy, severity) (ka_policy_idle_limit_seconds{@node})", "")
-        .nothing("No policy is configured (docs/configuration.md)"),
+        .nothing("No policy is configured (docs/policies.md)"),
         table(
             "Suspected idle limits",
             "For each remote prefix: connections lived through silences of up to *at least* seconds, and died of \
@@ -168,8 +168,8 @@ fn limits() -> [Panel; 2] {
             [
                 column("instance", "Node").opens("ka-node", "instance"),
                 column("remote_prefix", "Remote prefix"),
-                column("Value #A", "At least").unit("s"),
-                column("Value #B", "At most").unit("s"),
+                column("Value #A", "At least (s)").unit("none"),
+                column("Value #B", "At most (s)").unit("none"),
             ],
         )
         .query("max by (instance, remote_prefix) (ka_suspected_idle_timeout_min_seconds{@node})", "")
@@ -189,13 +189,13 @@ fn settings() -> [Panel; 5] {
         .colours(&[("keepalive on", "green"), ("keepalive off", "orange")])
         .nothing("No sweep yet"),
         lines(
-            "Longest idle setting, by owner",
+            "Longest idle setting (s), by owner",
             "How long each owner's most patient socket waits before its first probe: the ten longest.",
             "a line that jumps to 7200 s after a deploy: the program lost its setting, and Linux's default is in \
              force. The dashed line is AWS NLB's 350 s.",
         )
-        .query(format!("topk(10, max by ({OWNERS}) (ka_keepidle_max_seconds{{@owner}}))"), OWNER_LEGEND)
-        .unit("s")
+        .query(by_owner(&format!("topk(10, max by ({OWNERS}) (ka_keepidle_max_seconds{{@owner}}))")), OWNER_LEGEND)
+        .unit("none")
         .steps(&[(350.0, "red")])
         .nothing("No socket with keepalive on"),
         table(
@@ -238,8 +238,8 @@ fn settings() -> [Panel; 5] {
                     pod,
                     service,
                     comm,
-                    column("Value #A", "Shortest").unit("s"),
-                    column("Value #B", "Longest").unit("s").steps(&[(350.0, "orange"), (7200.0, "red")]),
+                    column("Value #A", "Shortest (s)").unit("none"),
+                    column("Value #B", "Longest (s)").unit("none").steps(&[(350.0, "orange"), (7200.0, "red")]),
                 ]
             },
         )

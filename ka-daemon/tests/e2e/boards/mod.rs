@@ -8,11 +8,12 @@ mod traffic;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use ka_daemon::table::Cause;
 
 use crate::args::Args;
-use crate::daemon::{Daemon, sum};
+use crate::daemon::{Daemon, Page, sum};
 use crate::say;
-use prometheus::{Prometheus, Span};
+use prometheus::{Folder, Prometheus, Span};
 use queries::{Board, Query};
 pub(crate) use traffic::worker;
 
@@ -21,25 +22,38 @@ const STEP: Duration = Duration::from_secs(5);
 /// Scrapes before anything happens, so that all that happens is seen to begin.
 const QUIET: Duration = Duration::from_secs(8);
 
+/// One limit that none of the programs' connections reaches, and one that they get half way to.
+const POLICIES: &str = "policies:
+- {name: load-balancer, idle_limit: 350s, severity: critical, remote: [10.77.0.0/24]}
+- {name: firewall, idle_limit: 10s, remote: [10.77.0.2], comm: [gateway]}
+";
+
+/// Causes that no program here makes.
+const NOT_MADE: [&str; 1] = ["other"];
+
 /// Runs it all; whether everything passed.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let folder = args.boards.as_deref().context("--boards names no folder")?;
     let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
     let boards = queries::read(folder)?;
-    let options = ["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "1s"];
+    let files = Folder::new()?;
+    let config = files.file("ka.yaml");
+    std::fs::write(&config, POLICIES).context("configuration of the daemon")?;
+    let config = config.to_str().context("the path of the configuration")?;
+    let options = ["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "1s", "--config", config];
     let daemon = Daemon::start(&program, &args.hooks, &options)?;
-    let prometheus = Prometheus::start(daemon.address())?;
+    let prometheus = Prometheus::start(daemon.address(), files)?;
     let begin = Instant::now();
     std::thread::sleep(QUIET);
     let traffic = traffic::Traffic::start()?;
     std::thread::sleep(args.seconds);
     // Tables show what is now: asked while there is something.
-    let busy = prometheus.now()?;
+    let busy = prometheus::now()?;
     traffic.stop()?;
     std::thread::sleep(Duration::from_secs(3));
     let page = daemon.metrics()?;
     std::thread::sleep(Duration::from_secs(2));
-    let span = Span { end: prometheus.now()?, length: begin.elapsed(), step: STEP };
+    let span = Span { end: prometheus::now()?, length: begin.elapsed(), step: STEP };
 
     let (mut passed, mut failed) = (0, 0);
     let mut judge = |name: &str, outcome: Result<String>| match outcome {
@@ -56,12 +70,13 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         judge(&format!("dashboard {}", board.uid), every_query(&prometheus, board, &span, busy));
     }
     judge("variables", variables(&prometheus, &boards, busy));
+    judge("causes", causes(&page));
     for (board, panel) in [("ka-overview", "Connections dropped"), ("ka-drops", "Drops by cause")] {
         let counted = sum(&page, "ka_connections_dropped_total", &[]);
         judge(&format!("{board}: {panel}"), adds_up(&prometheus, &boards, board, panel, &span, counted));
     }
     if let Some(keep) = &args.keep {
-        queries::keep(keep, &boards, |query| answer(&prometheus, query, &span, busy))?;
+        queries::keep(keep, &boards, |query| ask(&prometheus, query, &query.with_all(&span), &span, busy))?;
     }
     prometheus.stop()?;
     daemon.stop()?;
@@ -69,23 +84,25 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(failed == 0)
 }
 
-fn answer(
+fn ask(
     prometheus: &Prometheus,
     query: &Query,
+    expr: &str,
     span: &Span,
     busy: f64,
 ) -> Result<Vec<prometheus::Series>> {
-    let expr = query.with_all(span);
-    let answer = if query.instant { prometheus.at(&expr, busy) } else { prometheus.over(&expr, span) };
+    let answer = if query.instant { prometheus.at(expr, busy) } else { prometheus.over(expr, span) };
     answer.with_context(|| format!("{query}: {expr}"))
 }
 
 fn every_query(prometheus: &Prometheus, board: &Board, span: &Span, busy: f64) -> Result<String> {
     let mut without = Vec::new();
     for query in &board.queries {
-        let series = answer(prometheus, query, span, busy)?;
+        // What stands in where there is nothing is no data.
+        let expr = query.with_all(span).replace(" or vector(0)", "");
+        let series = ask(prometheus, query, &expr, span, busy)?;
         if !series.iter().any(|one| one.values.iter().any(|(_, value)| value.is_finite())) {
-            without.push(format!("    no data: {query}: {}", query.with_all(span)));
+            without.push(format!("    no data: {query}: {expr}"));
         }
     }
     ensure!(
@@ -110,8 +127,19 @@ fn variables(prometheus: &Prometheus, boards: &[Board], busy: f64) -> Result<Str
             told.push(format!("{name} {named}"));
         }
     }
+    told.sort();
     told.dedup();
     Ok(told.join(", "))
+}
+
+/// The programs did what they are for: a graph of causes shows all of them.
+fn causes(page: &Page) -> Result<String> {
+    let made = |cause: &str| sum(page, "ka_connections_dropped_total", &[&format!("cause=\"{cause}\"")]);
+    let causes: Vec<_> = Cause::ALL.iter().map(|cause| cause.label()).collect();
+    let missing: Vec<_> =
+        causes.iter().filter(|cause| made(cause) == 0 && !NOT_MADE.contains(cause)).collect();
+    ensure!(missing.is_empty(), "no connection died of {missing:?}");
+    Ok(causes.iter().map(|cause| format!("{cause} {}", made(cause))).collect::<Vec<_>>().join(", "))
 }
 
 /// The bars of a graph, or the numbers behind a sum, add up to what the daemon counted.

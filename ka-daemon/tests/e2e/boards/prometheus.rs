@@ -12,12 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+/// A folder that goes with this.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
 /// A running Prometheus; it ends with this, and its data with it.
 #[derive(Debug)]
 pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 /// What of a graph's time range is asked for.
@@ -42,23 +46,41 @@ impl Series {
     }
 }
 
+impl Folder {
+    pub(crate) fn new() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("ka-e2e-boards-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::env::var_os("KA_E2E_KEEP").is_none() {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+}
+
 impl Prometheus {
-    pub(crate) fn start(daemon: SocketAddr) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("ka-e2e-prometheus-{}", std::process::id()));
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        let config = folder.join("prometheus.yml");
+    pub(crate) fn start(daemon: SocketAddr, folder: Folder) -> Result<Self> {
+        let config = folder.file("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: ka\n    \
-             static_configs: [{{targets: ['{daemon}']}}]\n"
+             static_configs: [{{targets: ['{daemon}'], labels: {{instance: node-1}}}}]\n"
         );
         fs::write(&config, text).context("configuration of prometheus")?;
         let port = TcpListener::bind("127.0.0.1:0").context("no free port (is lo up?)")?.local_addr()?.port();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let log = fs::File::create(folder.join("log")).context("log of prometheus")?;
+        let log = fs::File::create(folder.file("log")).context("log of prometheus")?;
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.file("data").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--log.level=warn")
             .stdin(Stdio::null())
@@ -81,7 +103,7 @@ impl Prometheus {
     fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !matches!(self.ask("GET", "/-/ready", ""), Ok((200, _))) {
-            let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            let log = || fs::read_to_string(self.folder.file("log")).unwrap_or_default();
             if let Some(status) = self.child.try_wait().context("prometheus")? {
                 bail!("prometheus ended before it was ready: {status}\n{}", log());
             }
@@ -89,12 +111,6 @@ impl Prometheus {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
-    }
-
-    /// Seconds since 1970, as it counts them.
-    pub(crate) fn now(&self) -> Result<f64> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("a clock before 1970")?;
-        Ok(since.as_secs_f64())
     }
 
     /// A query at a moment.
@@ -108,8 +124,7 @@ impl Prometheus {
         let aligned = |time: f64| ((time / step).floor() * step).to_string();
         // The last step begins at or after the end, so that nothing lies behind it.
         let (start, end) = (aligned(span.end - span.length.as_secs_f64()), aligned(span.end + step));
-        let form =
-            [("query", query), ("start", &start), ("end", &end), ("step", &step.to_string())];
+        let form = [("query", query), ("start", &start), ("end", &end), ("step", &step.to_string())];
         self.query("/api/v1/query_range", &form)
     }
 
@@ -155,10 +170,13 @@ impl Drop for Prometheus {
         // Both fail where it ended as asked, which is the ordinary case.
         drop(self.child.kill());
         drop(self.child.wait());
-        if std::env::var_os("KA_E2E_KEEP").is_none() {
-            drop(fs::remove_dir_all(&self.folder));
-        }
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> Result<f64> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("a clock before 1970")?;
+    Ok(since.as_secs_f64())
 }
 
 fn series(result: &Value) -> Result<Series> {

@@ -125,9 +125,11 @@ pub(crate) fn keep(
             let series: Vec<_> = series
                 .iter()
                 // JSON has no NaN.
-                .map(|one| json!({ "labels": one.labels, "values": one.values.iter().map(|(time, value)| {
+                .map(|one| {
+                    json!({ "labels": one.labels, "values": one.values.iter().map(|(time, value)| {
                     json!([time, value.is_finite().then_some(value)])
-                }).collect::<Vec<_>>() }))
+                }).collect::<Vec<_>>() })
+                })
                 .collect();
             answers.push(json!({ "panel": query.id, "refId": query.letter, "series": series }));
         }

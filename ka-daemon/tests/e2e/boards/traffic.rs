@@ -2,7 +2,7 @@
 //! the name under which it is to be seen, in two network namespaces of its own that end with it.
 
 use std::io::Read as _;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -27,6 +27,7 @@ const PROGRAMS: &[Program] = &[
     ("batch", data_lost),
     ("operator", aborted),
     ("crawler", no_drops),
+    ("feeds", behind_a_limit),
 ];
 
 /// A peer that has forgotten every connection, and one that is gone.
@@ -105,17 +106,15 @@ struct Pair {
 
 impl Site {
     fn connect(&self) -> Result<Pair> {
-        self.connect_to(|_| Ok(()))
+        self.connect_to(Net::address(Side::B, Family::V4), |_| Ok(()))
     }
 
-    /// A connection to a listener that is made ready before.
-    fn connect_to(&self, ready: impl FnOnce(&Tcp) -> Result<()> + Send) -> Result<Pair> {
-        let make = |side: Side| {
-            self.net.within(side, || Tcp::new(Net::address(side, Family::V4), libc::IPPROTO_TCP))
-        };
+    /// A connection to a listener at an address of b that is made ready before.
+    fn connect_to(&self, b: IpAddr, ready: impl FnOnce(&Tcp) -> Result<()> + Send) -> Result<Pair> {
+        let make = |side: Side| self.net.within(side, || Tcp::new(b, libc::IPPROTO_TCP));
         let listener = make(Side::B)?;
         ready(&listener)?;
-        let any = SocketAddr::new(Net::address(Side::B, Family::V4), 0);
+        let any = SocketAddr::new(b, 0);
         listener.raw().bind(&any.into()).context("bind")?;
         listener.raw().listen(4).context("listen")?;
         let address = listener.local()?;
@@ -125,8 +124,8 @@ impl Site {
         Ok(Pair { a, b, port: address.port() })
     }
 
-    /// From now on this happens to what comes for a port of b.
-    fn from_now_on(&self, port: u16, verdict: &str) -> Result<()> {
+    /// From now on what comes for a port of b is treated so.
+    fn treat(&self, port: u16, verdict: &str) -> Result<()> {
         self.net.filter(Side::B, &[&format!("tcp dport {port} {verdict}")])
     }
 }
@@ -174,7 +173,7 @@ fn healthy(site: &Site) -> Result<()> {
     loop {
         // A path that loses a probe now and then.
         pause(4000);
-        site.from_now_on(kept[0].port, SWALLOW)?;
+        site.treat(kept[0].port, SWALLOW)?;
         pause(1500);
         site.net.heal(Side::B)?;
     }
@@ -199,7 +198,7 @@ fn peer_gone(site: &Site) -> Result<()> {
 fn forgotten(site: &Site) -> Result<()> {
     for round in 0_u64.. {
         let pair = site.connect()?;
-        site.from_now_on(pair.port, FORGET)?;
+        site.treat(pair.port, FORGET)?;
         pair.a.keepalive(Keepalive { idle: 1 + round % 4, ..FAST })?;
         pair.bury()?;
         site.net.heal(Side::B)?;
@@ -213,7 +212,7 @@ fn after_idle(site: &Site) -> Result<()> {
     for round in 0_u64.. {
         let pair = site.connect()?;
         pause(3000 + round % 3 * 1000);
-        site.from_now_on(pair.port, if round % 3 == 2 { SWALLOW } else { FORGET })?;
+        site.treat(pair.port, if round % 3 == 2 { SWALLOW } else { FORGET })?;
         pair.a.write(b"report")?;
         pair.bury()?;
         site.net.heal(Side::B)?;
@@ -241,7 +240,7 @@ fn user_timeout(site: &Site) -> Result<()> {
         pair.a.user_timeout(Duration::from_millis(2500))?;
         pair.a.keepalive(Keepalive { count: 10, ..FAST })?;
         pause(3000);
-        site.from_now_on(pair.port, SWALLOW)?;
+        site.treat(pair.port, SWALLOW)?;
         pair.bury()?;
         site.net.heal(Side::B)?;
     }
@@ -249,9 +248,9 @@ fn user_timeout(site: &Site) -> Result<()> {
 
 /// A reader that stops reading, with keepalive due meanwhile, and in the end is gone: `zero_window_timeout`.
 fn zero_window(site: &Site) -> Result<()> {
-    site.net.sysctl(Side::A, "ipv4/tcp_retries2", "4")?;
+    site.net.sysctl(Side::A, "ipv4/tcp_retries2", "2")?;
     loop {
-        let pair = site.connect_to(|listener| {
+        let pair = site.connect_to(Net::address(Side::B, Family::V4), |listener| {
             listener.raw().set_recv_buffer_size(64 * 1024).context("SO_RCVBUF")?;
             listener.window_clamp(8 * 1024)
         })?;
@@ -259,7 +258,7 @@ fn zero_window(site: &Site) -> Result<()> {
         pair.a.keepalive(FAST)?;
         pair.a.fill()?;
         pause(4000);
-        site.from_now_on(pair.port, SWALLOW)?;
+        site.treat(pair.port, SWALLOW)?;
         pair.bury()?;
         site.net.heal(Side::B)?;
     }
@@ -297,7 +296,7 @@ fn data_lost(site: &Site) -> Result<()> {
         pause(1500);
         pair.a.write(b"x")?;
         pair.b.read_exact(1)?;
-        site.from_now_on(pair.port, SWALLOW)?;
+        site.treat(pair.port, SWALLOW)?;
         pair.a.write(b"lost")?;
         pair.bury()?;
         site.net.heal(Side::B)?;
@@ -325,13 +324,41 @@ fn no_drops(site: &Site) -> Result<()> {
         site.net.filter(Side::B, &["meta l4proto tcp drop"])?;
         pair.a.write(b"x")?;
         drop(pair.a);
-        let alone = site
-            .net
-            .within(Side::A, || Tcp::new(Net::address(Side::A, Family::V4), libc::IPPROTO_TCP))?;
+        let alone =
+            site.net.within(Side::A, || Tcp::new(Net::address(Side::A, Family::V4), libc::IPPROTO_TCP))?;
         let nobody = SocketAddr::new(Net::address(Side::B, Family::V4), 9);
         ensure!(alone.raw().connect(&nobody.into()).is_err(), "connected to nobody");
         pair.b.linger_none()?;
         drop(pair.b);
         site.net.heal(Side::B)?;
+    }
+}
+
+/// Something on the way forgets connections that are idle for 8 s; some are used before, some after.
+fn behind_a_limit(site: &Site) -> Result<()> {
+    const PAIRS: usize = 16;
+    for (side, address) in [(Side::A, "10.78.1.1/24"), (Side::B, "10.78.1.2/24")] {
+        site.net.ip(side, &format!("addr add {address} dev {}", side.device()))?;
+    }
+    let b = IpAddr::from([10, 78, 1, 2]);
+    loop {
+        let pairs = (0..PAIRS).map(|_| site.connect_to(b, |_| Ok(()))).collect::<Result<Vec<_>>>()?;
+        let (early, late) = pairs.split_at(PAIRS / 2);
+        pause(6500);
+        for pair in early {
+            pair.a.write(b"x")?;
+            pair.b.read_exact(1)?;
+        }
+        pause(1500);
+        let ports: Vec<_> = late.iter().map(|pair| pair.port.to_string()).collect();
+        site.net.filter(Side::B, &[&format!("tcp dport {{ {} }} {FORGET}", ports.join(", "))])?;
+        pause(1500);
+        for pair in late {
+            pair.a.write(b"x")?;
+            pair.a.wait_error_pending()?;
+        }
+        for pair in &pairs {
+            pair.b.linger_none()?;
+        }
     }
 }
