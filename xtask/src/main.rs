@@ -17,6 +17,7 @@ mod lint;
 mod manual;
 mod packages;
 mod paths;
+mod pictures;
 mod run;
 mod sh;
 mod test;
@@ -46,6 +47,8 @@ enum Cmd {
     Manual,
     /// Grafana's dashboards, from their descriptions
     Dashboards,
+    /// Pictures of the dashboards, drawn with Grafana's own panels, for docs/images
+    Pictures(pictures::PicturesArgs),
     /// Formatting, clippy, eBPF warnings, licences, file lengths, unsafe, dashboards
     Lint,
 }
@@ -70,6 +73,7 @@ fn dispatch(command: Cmd, root: &std::path::Path) -> anyhow::Result<ExitCode> {
         Cmd::Bench(args) => bench::run(root, &args),
         Cmd::Manual => manual::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Dashboards => dashboards::run(root).map(|()| ExitCode::SUCCESS),
+        Cmd::Pictures(args) => pictures::run(root, &args).map(|()| ExitCode::SUCCESS),
         Cmd::Lint => lint::run(root),
     }
 }

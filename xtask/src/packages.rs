@@ -54,6 +54,13 @@ pub(crate) const BOARDS: &[Program] = &[program(
     ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"],
 )];
 
+/// For the pictures of the dashboards; no test needs these.
+pub(crate) const PICTURES: &[Program] = &[
+    program("chromium", "headless, takes the pictures", ["chromium"; 4]),
+    program("node", "runs Grafana's panels", ["nodejs", "nodejs", "nodejs", "nodejs"]),
+    program("npm", "fetches Grafana's panels", ["npm"; 4]),
+];
+
 /// For the guests.
 pub(crate) const GUESTS: &[Program] = &[
     program(

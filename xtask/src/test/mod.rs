@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-mod native;
+pub(crate) mod native;
 pub(crate) mod tally;
 
 use native::Binaries;
