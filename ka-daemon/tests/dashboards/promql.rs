@@ -1,6 +1,7 @@
 //! Queries, parsed: what they select, and what is done with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::{self, BinaryExpr, Expr, LabelModifier, VectorSelector};
@@ -10,12 +11,19 @@ pub(crate) const RATE_INTERVAL_MS: u128 = 1_234_567;
 
 /// A query with Grafana's own variables replaced by what has the same form. Those of the dashboard stand in
 /// strings, where any text will do.
-pub(crate) fn parse(expr: &str) -> Result<Expr, String> {
+pub(crate) fn parse(expr: &str) -> Result<Arc<Expr>, String> {
+    // Each matcher of each query is a regular expression to be compiled, and many tests look at all of them.
+    static PARSED: Mutex<BTreeMap<String, Result<Arc<Expr>, String>>> = Mutex::new(BTreeMap::new());
+    if let Some(known) = PARSED.lock().unwrap().get(expr) {
+        return known.clone();
+    }
     let plain = expr
         .replace("$__rate_interval", &format!("{RATE_INTERVAL_MS}ms"))
         .replace("$__interval", "1m")
         .replace("$__range", "6h");
-    parser::parse(&plain)
+    let parsed = parser::parse(&plain).map(Arc::new);
+    PARSED.lock().unwrap().insert(expr.to_owned(), parsed.clone());
+    parsed
 }
 
 /// A selector of a query, and what stands around it, the outermost first.
@@ -83,31 +91,35 @@ fn walk<'a>(expr: &'a Expr, function: Option<&'static str>, of_events: bool, fou
     }
 }
 
-/// Whether it counts the events of a counter in each step, exactly (docs/decisions/0005):
-/// `(c - last_over_time(c[…] offset …) >= 0) or (c and on (…) …)`, with the same `c` throughout.
+/// Whether it counts the events of a counter in each step, exactly (docs/decisions/0005), where `c` is throughout
+/// the same `last_over_time(COUNTER[RANGE])`: `(c - c offset … >= 0) or (c and on (…) …)`.
 fn events(or: &BinaryExpr) -> bool {
-    let bare = |expr: &Expr| {
-        let Expr::VectorSelector(vector) = strip(expr) else { return None };
-        vector.offset.is_none().then(|| vector.to_string())
-    };
     let counter = || {
         let (Expr::Binary(or_more), Expr::Binary(and)) = (strip(&or.lhs), strip(&or.rhs)) else {
             return None;
         };
         let Expr::Binary(minus) = strip(&or_more.lhs) else { return None };
-        let Expr::Call(before) = strip(&minus.rhs) else { return None };
-        let Expr::MatrixSelector(matrix) = strip(before.args.args.first()?) else { return None };
         let operators = [or, or_more, minus, and].map(|binary| binary.op.to_string());
-        let past = VectorSelector { offset: None, ..matrix.vs.clone() }.to_string();
-        let now = bare(&minus.lhs)?;
-        (operators == ["or", ">=", "-", "and"]
-            && before.func.name == "last_over_time"
-            && matrix.vs.offset.is_some()
-            && past == now
-            && bare(&and.lhs)? == now)
-            .then_some(now)
+        let (now, before, new) = (last(&minus.lhs)?, last(&minus.rhs)?, last(&and.lhs)?);
+        let same = now.series == before.series && now.series == new.series;
+        let offsets = [now.offset, before.offset, new.offset];
+        (operators == ["or", ">=", "-", "and"] && same && offsets == [false, true, false]).then_some(())
     };
     counter().is_some()
+}
+
+/// `last_over_time` of a counter.
+struct Last {
+    series: (String, u128),
+    offset: bool,
+}
+
+fn last(expr: &Expr) -> Option<Last> {
+    let Expr::Call(call) = strip(expr) else { return None };
+    let Expr::MatrixSelector(matrix) = strip(call.args.args.first()?) else { return None };
+    let plain = VectorSelector { offset: None, ..matrix.vs.clone() }.to_string();
+    let last = Last { series: (plain, matrix.range.as_millis()), offset: matrix.vs.offset.is_some() };
+    (call.func.name == "last_over_time").then_some(last)
 }
 
 /// Without parentheses.
@@ -186,17 +198,19 @@ mod tests {
 
     #[test]
     fn only_the_exact_form_counts_events() {
-        let right =
-            "(c{x=\"1\"} - last_over_time(c{x=\"1\"}[30m] offset 1m) >= 0) or (c{x=\"1\"} and on (job) d)";
+        let now = "last_over_time(c{x=\"1\"}[30m])";
+        let before = "last_over_time(c{x=\"1\"}[30m] offset 1m)";
+        let right = format!("({now} - {before} >= 0) or ({now} and on (job) d)");
         let all = |query: &str| selectors(&parse(query).unwrap()).iter().all(|one| one.of_events);
-        assert!(all(right));
+        assert!(all(&right));
         for wrong in [
             right.replacen("x=\"1\"", "x=\"2\"", 1),
+            right.replacen("30m", "20m", 1),
             right.replace(">= 0", "> 0"),
-            right.replace("last_over_time", "max_over_time"),
+            right.replacen("last_over_time", "max_over_time", 1),
             right.replace(" offset 1m", ""),
             right.replace(") or (", ") and ("),
-            right.replace("c{x=\"1\"} and", "c{x=\"1\"} unless"),
+            right.replace(" and on", " unless on"),
             "c".to_owned(),
         ] {
             assert!(!all(&wrong), "{wrong}");

@@ -25,12 +25,14 @@ pub(super) fn expand(query: &str) -> String {
 ///
 /// `increase()` would miss what matters most: the first drop of a process, whose series begins with the value 1,
 /// which it takes for the past; and what happens while scrapes fail, as they do when a node loses its network.
-/// Here what is new, or was reset, counts from 0, unless the daemon itself is new to Prometheus; and every event
-/// is in exactly one step, however scrapes and steps lie to each other.
+/// Here the last known value is compared with the last one a step before; what is new, or was reset, counts from
+/// 0, unless the daemon itself is new to Prometheus. Every event is in exactly one step, however scrapes and
+/// steps lie to each other, and wherever scrapes are missing.
 pub(super) fn events(counter: &str) -> String {
+    let now = format!("last_over_time({counter}[30m])");
     let before = |series: &str| format!("last_over_time({series}[30m] offset $__interval)");
     format!(
-        "(({counter} - {} >= 0) or ({counter} and on (job, instance) {}))",
+        "(({now} - {} >= 0) or ({now} and on (job, instance) {}))",
         before(counter),
         before("ka_build_info{@node}")
     )
