@@ -242,8 +242,8 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn peer(after: u64, age: u64) -> PeerProbes {
-    PeerProbes { after: seconds(after), age: seconds(age), interval: seconds(15) }
+fn peer(after: u64, silent: u64) -> PeerProbes {
+    PeerProbes { after: seconds(after), silent: seconds(silent), interval: seconds(15) }
 }
 
 #[test]
@@ -259,9 +259,12 @@ fn verdicts() {
         (None, Some(peer(60, 0)), Some(kept)),
         (Some(7200), Some(peer(60, 0)), Some(kept)),
         (None, Some(peer(349, 364)), Some(kept)),
-        // Too seldom, or long ago: the sweep that would have seen the next one is over.
+        // Too seldom; or no more: two are missing, or the limit is over.
         (None, Some(peer(350, 0)), Some(off)),
-        (None, Some(peer(60, 365)), Some(off)),
+        (None, Some(peer(60, 179)), Some(kept)),
+        (None, Some(peer(60, 180)), Some(off)),
+        (None, Some(peer(0, 60)), Some(off)),
+        (None, Some(peer(349, 365)), Some(off)),
         (Some(7200), Some(peer(7185, 0)), Some(too_long)),
     ] {
         assert_eq!(reason(keepidle.map(seconds), seconds(350), peer), expected, "{keepidle:?} {peer:?}");
@@ -393,7 +396,7 @@ proptest! {
         probes in prop::option::of((0..1_000_u64, 0..1_000_u64)),
     ) {
         let (short, long) = (limits.0.min(limits.1), limits.0.max(limits.1));
-        let (keepidle, probes) = (keepidle.map(seconds), probes.map(|(after, age)| peer(after, age)));
+        let (keepidle, probes) = (keepidle.map(seconds), probes.map(|(after, silent)| peer(after, silent)));
         let of = |limit| reason(keepidle, seconds(limit), probes);
         prop_assert!(of(long).is_none() || of(short).is_some());
         prop_assert_eq!(of(long).is_some(), reason(keepidle, seconds(long), None).is_some());
