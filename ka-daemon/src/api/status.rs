@@ -33,7 +33,7 @@ pub struct Status<'a> {
     /// The last sweep over all sockets; null before the first.
     inventory: Option<Inventory>,
     /// The policies by which the last sweep judged; null before the first.
-    policies: Option<Vec<InForce>>,
+    policies: Option<Vec<PolicyInForce>>,
     /// The watch of the Kubernetes API; null: not asked for.
     #[schema(value_type = Option<Object>)]
     kubernetes: Option<serde_json::Value>,
@@ -83,7 +83,7 @@ struct Inventory {
 
 /// A policy in force.
 #[derive(Debug, Serialize, ToSchema)]
-struct InForce {
+struct PolicyInForce {
     name: String,
     idle_limit_seconds: f64,
     severity: Severity,
@@ -93,7 +93,7 @@ struct InForce {
     note: Option<String>,
 }
 
-impl From<&Policy> for InForce {
+impl From<&Policy> for PolicyInForce {
     fn from(policy: &Policy) -> Self {
         Self {
             name: policy.name.to_string(),
@@ -182,7 +182,10 @@ impl<'a> Status<'a> {
             undecodable_of_unknown_kind: snapshot.undecodable[0],
             tracked_sockets: snapshot.tracked,
             inventory: snapshot.sweep.as_deref().map(Inventory::from),
-            policies: snapshot.sweep.as_ref().map(|sweep| sweep.policies.iter().map(InForce::from).collect()),
+            policies: snapshot
+                .sweep
+                .as_ref()
+                .map(|sweep| sweep.policies.iter().map(PolicyInForce::from).collect()),
             kubernetes: None,
             oddities: Oddities {
                 duplicates: odd.duplicates,

@@ -114,7 +114,7 @@ impl Batch<'_> {
                 let preset = Raw::from(&row).preset(&config.presets, clock, &owner.comm);
                 view.preset = preset.map(|name| name.to_string());
             }
-            risk::assess(&mut view, &config.policies, || self.listing.peers.memory().probes(&row));
+            risk::assess(&mut view, &config.policies, || self.listing.peers.memory().probes(&row, clock));
             if self.filter.matches(&view) {
                 self.flow = (self.each)(view);
             }

@@ -92,7 +92,7 @@ impl Memory {
         } else {
             self.left_out += 1;
         }
-        self.probes(row)
+        self.probes(row, clock)
     }
 
     /// A sweep ended: sockets that neither it nor the one before found are forgotten, and with them those that no
@@ -117,11 +117,13 @@ impl Memory {
 
     /// What the sweeps saw of the probes of a socket's peer; none: no probe.
     #[must_use]
-    pub fn probes(&self, row: &SocketRow) -> Option<PeerProbes> {
+    pub fn probes(&self, row: &SocketRow, clock: Clock) -> Option<PeerProbes> {
         let seen = self.seen.get(&key(row)).filter(|seen| seen.probe != 0)?;
+        let since = span(seen.read.saturating_sub(seen.probe));
         Some(PeerProbes {
             after: span(seen.after),
-            age: span(seen.read.saturating_sub(seen.probe)),
+            // What else uses the connection makes the peer wait anew.
+            silent: describe::idle(row, clock).map_or(since, |idle| idle.min(since)),
             interval: span(self.begun[0].saturating_sub(self.begun[1])),
         })
     }

@@ -10,6 +10,8 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod verdict;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

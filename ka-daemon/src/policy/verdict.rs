@@ -25,18 +25,22 @@ pub struct Connection<'a> {
 pub struct PeerProbes {
     /// For how long the connection had been idle, at least, when the last one came.
     pub after: Duration,
-    /// How long before the last sweep it was seen, at most as long before as one sweep comes after another.
-    pub age: Duration,
+    /// For how long there has been none since, and no other use either.
+    pub silent: Duration,
     /// From one sweep to the next.
     pub interval: Duration,
 }
 
 impl PeerProbes {
-    /// Whether they keep a connection below an idle limit. A sweep sees a probe up to an interval after it
-    /// came, which is allowed for: that a probe came at all shows that nothing had cut the connection.
+    /// Whether they keep a connection below an idle limit: the last one came in time, and a silence since
+    /// is not that of a peer who stopped. A sweep sees a probe up to an interval after it came, which is allowed
+    /// for: that a probe came at all shows that nothing had cut the connection.
     #[must_use]
     pub fn keep_below(&self, limit: Duration) -> bool {
-        self.after < limit && self.age < limit.saturating_add(self.interval)
+        // One comes at least as often as this, and may be lost once.
+        let pace = self.after.saturating_add(self.interval.saturating_mul(2));
+        let patience = pace.saturating_mul(2).min(limit.saturating_add(self.interval));
+        self.after < limit && self.silent < patience
     }
 }
 

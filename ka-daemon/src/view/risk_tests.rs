@@ -156,7 +156,7 @@ fn the_strictest_limit_is_the_one_to_meet() {
 fn a_peer_that_probes_is_told_apart() {
     let probes = |after| {
         let [after, interval] = [after, 15].map(Duration::from_secs);
-        Some(PeerProbes { after, age: Duration::ZERO, interval })
+        Some(PeerProbes { after, silent: Duration::ZERO, interval })
     };
     let this = judged(|_| {}, probes(100));
     assert_eq!(this.risks.as_ref().unwrap()[0].reason, Reason::PeerKeepsAlive);

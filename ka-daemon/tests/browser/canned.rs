@@ -116,7 +116,7 @@ fn bare(socket: &mut SocketView, state: &str, armed: Option<TimerView>) {
 }
 
 /// What is told of the one socket that is at risk.
-pub(crate) const ADVICE: &str = "aws-nlb cuts what is idle for 5 min 50 s: this has been idle for 3.2 s, and keepalive \
+pub(crate) const ADVICE: &str = "aws-nlb cuts what is idle for 5 min 50 s: this has been idle for 2.7 s, and keepalive \
      is off. To keep it, turn keepalive on (SO_KEEPALIVE) with TCP_KEEPIDLE of at most 175 s: by itself it would first \
      probe after 2 h (net.ipv4.tcp_keepalive_time).";
 
@@ -191,8 +191,6 @@ pub(crate) fn sockets() -> Vec<SocketView> {
                 (Some(3.2), Some(6.1), Some(6.1));
             s.send_queue = Some(1_448);
             s.inode = 2_007;
-            s.risks = Some(vec![risk("aws-nlb", 350.0, Reason::KeepaliveOff)]);
-            s.advice = Some(ADVICE.to_owned());
             s.owner = owner("backup-agent", 3_911);
             s.owner.service = "backup-agent.service".into();
         }),
@@ -202,6 +200,8 @@ pub(crate) fn sockets() -> Vec<SocketView> {
             s.origin = ALL_SYSCTL;
             s.send_queue = Some(65_160);
             s.inode = 2_008;
+            s.risks = Some(vec![risk("aws-nlb", 350.0, Reason::KeepaliveOff)]);
+            s.advice = Some(ADVICE.to_owned());
             s.owner = owner("java", 6_060);
             s.owner.container = "kafka".into();
         }),

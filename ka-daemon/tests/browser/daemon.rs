@@ -133,7 +133,8 @@ fn page(sockets: &[SocketView], asked: &[(String, String)]) -> Result<Page, Stri
 }
 
 /// As much of the real one as the page reads.
-async fn status() -> Response {
+async fn status(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    app.known.lock().unwrap().asked.push(uri.to_string());
     let policy = json!({ "name": "aws-nlb", "idle_limit_seconds": 350.0, "severity": "warning" });
     Json(json!({ "policies": [policy] })).into_response()
 }

@@ -34,8 +34,9 @@ fn names_that_hold_markup_are_shown_as_names() {
     open.chrome.click(".more");
     assert_eq!(open.column(7), [format!("{} 666", canned::HOSTILE)]);
     let shown = open.text_of("main");
-    // The process in the row; process, executable and preset below it; three words in each of two drops.
-    assert_eq!(shown.matches(canned::HOSTILE).count(), 1 + 3 + 6, "{shown}");
+    // The process and the policy in the row; process, executable, preset, policy and advice below it; three words in
+    // each of two drops.
+    assert_eq!(shown.matches(canned::HOSTILE).count(), 2 + 5 + 6, "{shown}");
     assert_eq!(open.chrome.eval("document.querySelectorAll('main img, main script, main iframe').length"), 0);
     assert_eq!(open.chrome.text("document.title"), "ka: TCP keepalive of this node");
     assert_eq!(open.chrome.log("browser"), [""; 0]);

@@ -36,7 +36,7 @@ fn every_socket_is_told_in_words() {
         [
             "15 s / 15 s / 9 socket",
             "60 s / 15 s / 5 socket",
-            "off",
+            "off at risk: aws-nlb",
             "60 s / 10 s / 6 socket, count sysctl",
             "15 s / 15 s / 9 socket",
             "15 s / 15 s / 9 socket",
@@ -118,7 +118,8 @@ fn filters_narrow_the_table_and_stay_in_the_address() {
 #[test]
 fn policies_that_would_cut_a_socket_are_told_with_what_to_set() {
     let Some(open) = Open::canned() else { return };
-    assert_eq!(open.column(3)[10], "off at risk: aws-nlb");
+    assert_eq!(open.column(3)[2], "off at risk: aws-nlb");
+    assert_eq!(open.column(3)[10], "off", "under no policy");
     assert_eq!(open.column(3)[7], "7200 s / 75 s / 9 sysctl", "its peer probes");
     let options =
         "[...document.querySelectorAll('#policy option')].map(option => option.textContent).join('|')";
@@ -144,7 +145,7 @@ fn policies_that_would_cut_a_socket_are_told_with_what_to_set() {
     open.chrome.open("about:blank");
     open.chrome.open(&format!("{}#at_risk=policies", open.daemon.url()));
     open.wait_for_rows(1);
-    assert_eq!(open.column(0), ["10.0.0.5:34566"]);
+    assert_eq!(open.column(0), ["10.0.0.5:9092"]);
     // One that is gone is still what was asked for.
     open.chrome.open("about:blank");
     open.chrome.open(&format!("{}#policy=gone", open.daemon.url()));
