@@ -16,6 +16,7 @@ mod lint;
 mod manual;
 mod packages;
 mod paths;
+mod rules;
 mod run;
 mod sh;
 mod test;
@@ -43,6 +44,8 @@ enum Cmd {
     Bench(bench::BenchArgs),
     /// Man pages and shell completions, below target/manual
     Manual,
+    /// Make the Prometheus operator's copy of the rules, and the addresses of their runbooks
+    Rules,
     /// Formatting, clippy, eBPF warnings, licences, file lengths, unsafe
     Lint,
 }
@@ -66,6 +69,7 @@ fn dispatch(command: Cmd, root: &std::path::Path) -> anyhow::Result<ExitCode> {
         Cmd::Vm(args) => test::guests(root, args),
         Cmd::Bench(args) => bench::run(root, &args),
         Cmd::Manual => manual::run(root).map(|()| ExitCode::SUCCESS),
+        Cmd::Rules => rules::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Lint => lint::run(root),
     }
 }

@@ -13,6 +13,7 @@ End-to-end tests of ka-daemon: real sockets in network namespaces of their own. 
   --list            names of the scenarios
   --jobs N          so many side by side (default: all)
   --load            the load test instead of the scenarios
+  --alert FOLDER    the way of an alert instead: FOLDER holds rules and Alertmanager's configuration
   --daemon PATH     the daemon to test (default: $KA_DAEMON)
 
 $KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     pub(crate) list: bool,
     pub(crate) jobs: usize,
     pub(crate) load: bool,
+    /// The folder of the rules, for the way of an alert.
+    pub(crate) alert: Option<PathBuf>,
     pub(crate) daemon: Option<PathBuf>,
     /// Set in worker processes of the load test: how many connections.
     pub(crate) worker: Option<usize>,
@@ -39,6 +42,7 @@ impl Args {
             list: false,
             jobs: usize::MAX,
             load: false,
+            alert: None,
             daemon: std::env::var_os("KA_DAEMON").map(PathBuf::from),
             worker: None,
         };
@@ -50,6 +54,7 @@ impl Args {
                 "--list" => parsed.list = true,
                 "--jobs" => parsed.jobs = value()?.parse().context("--jobs needs a number")?,
                 "--load" => parsed.load = true,
+                "--alert" => parsed.alert = Some(PathBuf::from(value()?)),
                 "--daemon" => parsed.daemon = Some(PathBuf::from(value()?)),
                 "--load-worker" => parsed.worker = Some(value()?.parse().context("--load-worker")?),
                 _ => bail!("unknown argument {arg}\n{HELP}"),

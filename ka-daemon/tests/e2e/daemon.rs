@@ -61,14 +61,7 @@ impl Daemon {
         if log {
             command.arg("--record-log").arg(folder.join("records"));
         }
-        // SAFETY: prctl is async-signal-safe and takes no pointers here.
-        unsafe {
-            command.pre_exec(|| {
-                // The daemon ends with this program, also when that is killed.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                Ok(())
-            });
-        }
+        ends_with_us(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let pid = child.id();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -91,6 +84,11 @@ impl Daemon {
 
     fn exited(&self) -> Result<Option<ExitStatus>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().context("wait for the daemon")
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What it wrote to standard output and error.
@@ -234,6 +232,17 @@ impl Daemon {
             ensure!(Instant::now() < deadline, "BPF programs left behind: {left:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+/// The process ends with this program, also when that is killed.
+pub(crate) fn ends_with_us(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe and takes no pointers here.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
     }
 }
 

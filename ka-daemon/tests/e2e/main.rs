@@ -5,6 +5,7 @@
 //! All scenarios run side by side against one daemon, each in two network namespaces of its own.
 //! It is a program (`harness = false`), so that a guest can run it without cargo.
 
+mod alert;
 mod args;
 mod audit;
 mod capture;
@@ -15,6 +16,7 @@ mod net;
 mod records;
 mod runner;
 mod scenarios;
+mod servers;
 mod ss;
 mod tcp;
 mod trace;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         args if args.load => load::run(&args).map(|()| true),
+        args::Args { alert: Some(ref rules), .. } => alert::run(&args, rules).map(|()| true),
         args => runner::run(&args),
     });
     match result {
