@@ -35,11 +35,8 @@ pub(crate) const NATIVE: &[Program] = &[
     program("python3", "clients in the language of the README", ["python3", "python3", "python", "python3"]),
 ];
 
-const PROMTOOL: Program = program(
-    "promtool",
-    "Prometheus' own check of the metrics page and of the rules",
-    PROMETHEUS,
-);
+const PROMTOOL: Program =
+    program("promtool", "Prometheus' own check of the metrics page and of the rules", PROMETHEUS);
 
 const PROMETHEUS: [&str; 4] =
     ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"];

@@ -87,7 +87,7 @@ fn all(root: &Path) -> anyhow::Result<Vec<Made>> {
     Ok(made)
 }
 
-/// The groups of a rule file, as far in as they stand in a PrometheusRule.
+/// The groups of a rule file, as far in as they stand below a `spec`.
 fn groups_of(text: &str) -> Option<String> {
     let (_, groups) = text.split_once("\ngroups:\n")?;
     let indented = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") };

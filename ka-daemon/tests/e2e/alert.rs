@@ -12,11 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use crate::args::Args;
-use crate::case::{Case, Env, Expect};
+use crate::case::{Case, Expect};
 use crate::daemon::{Daemon, Page, sum};
 use crate::net::{Family, Net};
 use crate::runner;
@@ -42,8 +42,8 @@ pub(crate) fn run(args: &Args, rules: &Path) -> Result<()> {
     let case = Case::new(&env, Arc::clone(&net))?;
     let folder = Folder::new("alert")?;
     let way = Way::start(&env.daemon, rules, &folder)?;
-    let outcome = way.follow(&case, begin);
-    outcome.with_context(|| format!("{}\n{}", way.prometheus.said(), way.alertmanager.said()))?;
+    way.follow(&case, begin)
+        .map_err(|error| anyhow!("{error:#}\n{}\n{}", way.prometheus.said(), way.alertmanager.said()))?;
     case.finish(&Expect::drops(&["keepalive_timeout/keepalive"; CONNECTIONS]))?;
     env.daemon.stop()?;
     net.clear()?;
@@ -118,15 +118,20 @@ impl Way {
         let dropped = sum(&daemon.metrics()?, DROPPED, &[]);
         ensure!(dropped == 0, "expected the warning before the drops, {dropped} came first");
         let burst = until("KaConnectionsDroppedBurst", || self.alert("KaConnectionsDroppedBurst"))?;
-        say(&format!("warned, and told of the drops, {:.1} s after the start", begin.elapsed().as_secs_f64()));
+        say(&format!(
+            "warned, and told of the drops, {:.1} s after the start",
+            begin.elapsed().as_secs_f64()
+        ));
 
         let mut expected = self.owner(&daemon.metrics()?)?;
         equal("labels of the warning", &warning.labels, &with(&expected, "KaProbesUnanswered", "warning"))?;
         expected.insert("cause".to_owned(), "keepalive_timeout".to_owned());
         equal("labels", &burst.labels, &with(&expected, "KaConnectionsDroppedBurst", "critical"))?;
-        let summary = format!("{} lost {CONNECTIONS} connections at once: keepalive_timeout", expected["comm"]);
+        let summary =
+            format!("{} lost {CONNECTIONS} connections at once: keepalive_timeout", expected["comm"]);
         ensure!(burst.annotation("summary") == summary, "expected {summary:?}, came {burst:?}");
-        let runbook = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/runbooks/KaConnectionsDroppedBurst.md");
+        let runbook =
+            concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/runbooks/KaConnectionsDroppedBurst.md");
         ensure!(burst.annotation("runbook_url") == runbook, "expected {runbook}, came {burst:?}");
         // The route of the repository: the page alone, not what led to it.
         ensure!(burst.receivers == ["page"], "expected the receiver page, came {burst:?}");
@@ -139,12 +144,11 @@ impl Way {
     /// Whose the dropped connections are, by the daemon's own page: job, instance and what is not empty.
     fn owner(&self, page: &Page) -> Result<BTreeMap<String, String>> {
         let mut series = page.iter().filter(|(name, value)| name.starts_with(DROPPED) && **value > 0.0);
-        let ((name, value), None) = (series.next().context("no drop on the page")?, series.next()) else {
-            anyhow::bail!("expected the drops of one owner and cause, came more");
+        let ((name, _), None) = (series.next().context("no drop on the page")?, series.next()) else {
+            bail!("expected the drops of one owner and cause, came more");
         };
-        #[expect(clippy::float_cmp, reason = "a counter")]
-        let all = *value == CONNECTIONS as f64;
-        ensure!(all, "expected {CONNECTIONS} drops, came {value}");
+        let dropped = sum(page, DROPPED, &[]);
+        ensure!(dropped == CONNECTIONS as u64, "expected {CONNECTIONS} drops, came {dropped}");
         let inside = name.trim_start_matches(DROPPED).trim_matches(['{', '}']);
         let labels = inside.split(',').filter_map(|label| label.split_once('='));
         let labels = labels.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
@@ -187,7 +191,8 @@ struct Alert {
 
 impl Alert {
     fn read(value: &Value) -> Result<Self> {
-        let map = |name: &str| serde_json::from_value(value[name].clone()).with_context(|| format!("{value}"));
+        let map =
+            |name: &str| serde_json::from_value(value[name].clone()).with_context(|| format!("{value}"));
         let names = value["receivers"].as_array().into_iter().flatten();
         Ok(Self {
             labels: map("labels")?,
@@ -241,18 +246,18 @@ scrape_configs:
 
 /// Rules that wait a thirtieth of their times, and a second at least.
 fn faster(rules: &str) -> Result<String> {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for line in rules.lines() {
         let waits = |key: &&str| line.trim_start().starts_with(key);
-        if ["interval: ", "for: ", "keep_firing_for: "].iter().any(|key| waits(key)) {
+        if ["interval: ", "for: ", "keep_firing_for: "].iter().any(waits) {
             let (key, time) = line.split_once(": ").context("a key and a value")?;
             let time = humantime::parse_duration(time.trim()).with_context(|| line.to_owned())?;
-            text += &format!("{key}: {}s\n", (time.as_secs() / FASTER).max(1));
+            lines.push(format!("{key}: {}s", (time.as_secs() / FASTER).max(1)));
         } else {
-            text += line;
-            text.push('\n');
+            lines.push(line.to_owned());
         }
     }
+    let text = lines.join("\n") + "\n";
     ensure!(text != rules, "no rule waits");
     Ok(text)
 }

@@ -110,7 +110,8 @@ impl Server {
         let mut text = String::new();
         stream.read_to_string(&mut text).with_context(|| format!("GET {path}"))?;
         let (head, body) = text.split_once("\r\n\r\n").context("no end of the HTTP header")?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
+        let status =
+            head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP status")?;
         Ok((status, body.to_owned()))
     }
 

@@ -14,12 +14,16 @@ fn every_alert_is_complete() {
     for alert in files::alerts() {
         let name = alert.name();
         let camel = name.strip_prefix("Ka").is_some_and(|rest| {
-            rest.starts_with(|c: char| c.is_ascii_uppercase()) && rest.chars().all(|c| c.is_ascii_alphanumeric())
+            rest.starts_with(|c: char| c.is_ascii_uppercase())
+                && rest.chars().all(|c| c.is_ascii_alphanumeric())
         });
         assert!(camel, "{name}: names are CamelCase and begin with Ka");
         assert!(alert.lasting.is_some(), "{name} has no `for`");
         let severity = alert.labels.get("severity").map_or("", String::as_str);
-        assert!(["info", "warning", "critical", OF_THE_POLICY].contains(&severity), "{name}: severity {severity:?}");
+        assert!(
+            ["info", "warning", "critical", OF_THE_POLICY].contains(&severity),
+            "{name}: severity {severity:?}"
+        );
         for text in ["summary", "description"] {
             assert!(!alert.annotation(text).is_empty(), "{name} has no {text}");
         }
@@ -35,7 +39,14 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     for alert in &alerts {
         let name = alert.name();
         let text = files::text(&format!("docs/runbooks/{name}.md"));
-        for part in [&format!("# {name}\n"), "**Severity** ", "## What it means", "## Confirm", "## Fix", "## False alarm"] {
+        for part in [
+            &format!("# {name}\n"),
+            "**Severity** ",
+            "## What it means",
+            "## Confirm",
+            "## Fix",
+            "## False alarm",
+        ] {
             assert!(text.contains(part), "docs/runbooks/{name}.md has no {part:?}");
         }
         let severity = &alert.labels["severity"];
@@ -43,10 +54,13 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
         let row = format!("| [{name}]({name}.md) | {told} | ");
         assert!(index.contains(&row), "docs/runbooks/README.md has no line that begins {row:?}");
     }
-    let known: Vec<_> = alerts.iter().map(|alert| alert.name()).collect();
+    let known: Vec<_> = alerts.iter().map(files::Rule::name).collect();
     for runbook in files::names("docs/runbooks", "md") {
         let is_page = ["README", "keepalive-settings"].contains(&runbook.as_str());
-        assert!(is_page || known.contains(&runbook.as_str()), "docs/runbooks/{runbook}.md: there is no such alert");
+        assert!(
+            is_page || known.contains(&runbook.as_str()),
+            "docs/runbooks/{runbook}.md: there is no such alert"
+        );
     }
 }
 
@@ -64,7 +78,10 @@ fn links_of_runbooks_lead_somewhere() {
             let target = format!("docs/runbooks/{target}");
             assert!(files::path(&target).exists(), "docs/runbooks/{name}.md: {link} leads nowhere");
             let headings = files::text(&target);
-            let found = headings.lines().filter_map(|line| line.strip_prefix('#')).any(|line| anchor(line) == heading);
+            let found = headings
+                .lines()
+                .filter_map(|line| line.strip_prefix('#'))
+                .any(|line| anchor(line) == heading);
             assert!(heading.is_empty() || found, "docs/runbooks/{name}.md: {link}: no such heading");
         }
     }

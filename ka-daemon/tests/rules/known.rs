@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ka_daemon::bpf::{Spec, TABLE};
-use ka_daemon::metrics::catalogue::{self, Metric, OWNER_LABELS, Type};
+use ka_daemon::metrics::catalogue::{self, OWNER_LABELS, Type};
 use ka_daemon::status::Intent;
 use ka_daemon::table::Cause;
 use ka_daemon::table::snapshot::OTHER;
@@ -26,15 +26,17 @@ pub(crate) fn labels_of(metric: &str) -> Option<Labels> {
         let recorded = files::rules().iter().any(|rule| rule.record.as_deref() == Some(metric));
         return recorded.then(|| labels_of_level(level))?;
     }
-    let (metric, more) = catalogue::ALL.iter().find_map(|known| Some((known, part_of(known, metric)?)))?;
-    Some(metric.label_names().chain(TARGET_LABELS).chain(more).collect())
+    let mut all = catalogue::ALL.iter();
+    let (metric, more) =
+        all.find_map(|known| Some((known, more_labels(known.kind, metric.strip_prefix(known.name)?)?)))?;
+    Some(metric.label_names().chain(TARGET_LABELS).chain(more.iter().copied()).collect())
 }
 
-/// Whether a name is a metric's, or that of a histogram's series; with the label that these have besides.
-fn part_of(metric: &Metric, name: &str) -> Option<Option<&'static str>> {
-    match (name.strip_prefix(metric.name)?, metric.kind) {
-        ("", Type::Counter | Type::Gauge) | ("_sum" | "_count", Type::Histogram(_)) => Some(None),
-        ("_bucket", Type::Histogram(_)) => Some(Some("le")),
+/// The labels that a series has besides its metric's, by the end of its name; none where there is no such series.
+fn more_labels(kind: Type, end: &str) -> Option<&'static [&'static str]> {
+    match (end, kind) {
+        ("", Type::Counter | Type::Gauge) | ("_sum" | "_count", Type::Histogram(_)) => Some(&[]),
+        ("_bucket", Type::Histogram(_)) => Some(&["le"]),
         _ => None,
     }
 }
@@ -85,7 +87,9 @@ fn metrics_are_found_by_the_names_of_their_series() {
     assert_eq!(labels("ka_tracked_sockets"), Some(vec!["instance", "job"]));
     let bucket = labels("ka_connection_idle_at_drop_seconds_bucket");
     assert_eq!(bucket, Some(vec!["cause", "instance", "job", "le"]));
-    for unknown in ["ka_tracked", "ka_tracked_sockets_bucket", "ka_connection_idle_at_drop_seconds", "owner:x:y"] {
+    for unknown in
+        ["ka_tracked", "ka_tracked_sockets_bucket", "ka_connection_idle_at_drop_seconds", "owner:x:y"]
+    {
         assert_eq!(labels(unknown), None, "{unknown}");
     }
 }

@@ -28,7 +28,7 @@ struct Metadata {
     labels: BTreeMap<String, String>,
 }
 
-/// PodMonitorSpec.
+/// `PodMonitorSpec`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct PodMonitor {
@@ -42,7 +42,7 @@ struct LabelSelector {
     match_labels: BTreeMap<String, String>,
 }
 
-/// PodMetricsEndpoint.
+/// `PodMetricsEndpoint`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Endpoint {
@@ -53,7 +53,7 @@ struct Endpoint {
     relabelings: Vec<Relabeling>,
 }
 
-/// RelabelConfig.
+/// `RelabelConfig`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct Relabeling {

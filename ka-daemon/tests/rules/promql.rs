@@ -24,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) selectors: Vec<Selector>,
     /// Of `by`, `without`, `on`, `ignoring`, `group_left` and `group_right`.
     pub(crate) labels: BTreeSet<String>,
+    /// It asks whether something is missing, which has no labels.
+    pub(crate) absent: bool,
 }
 
 /// Reads an expression.
@@ -57,17 +59,22 @@ impl Asked {
             Expr::Subquery(subquery) => self.expression(&subquery.expr),
             Expr::VectorSelector(selector) => self.selector(selector),
             Expr::MatrixSelector(matrix) => self.selector(&matrix.vs),
-            Expr::Call(call) => call.args.args.iter().for_each(|argument| self.expression(argument)),
+            Expr::Call(call) => {
+                self.absent |= call.func.name.starts_with("absent");
+                call.args.args.iter().for_each(|argument| self.expression(argument));
+            }
             Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
         }
     }
 
     fn modifier(&mut self, modifier: Option<&LabelModifier>) {
-        self.labels.extend(modifier.into_iter().flat_map(|modifier| modifier.labels().labels.iter().cloned()));
+        self.labels
+            .extend(modifier.into_iter().flat_map(|modifier| modifier.labels().labels.iter().cloned()));
     }
 
     fn selector(&mut self, selector: &VectorSelector) {
-        let matchers = selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten());
+        let matchers =
+            selector.matchers.matchers.iter().chain(selector.matchers.or_matchers.iter().flatten());
         self.selectors.push(Selector {
             metric: selector.name.clone().unwrap_or_default(),
             matchers: matchers.map(Match::of).collect(),
@@ -129,6 +136,7 @@ fn everything_is_found_in_an_expression() {
     let matchers = &asked.selectors[0].matchers;
     assert_eq!(matchers[0], Match { label: "x".to_owned(), values: vec!["1".to_owned()] });
     assert_eq!(matchers[1], Match { label: "y".to_owned(), values: vec!["b".to_owned()] });
+    assert!(!asked.absent && self::asked("absent(a)").unwrap().absent);
     assert!(self::asked("sum by (").is_err());
 }
 

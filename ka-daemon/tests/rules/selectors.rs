@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::files::{self, Rule};
 use crate::known::{self, Labels, labels_of, values_of};
 use crate::promql::{self, Asked, Selector};
-use crate::files::{self, Rule};
 
 /// The expressions of a rule: its own, and those in its annotations.
 fn expressions(rule: &Rule) -> Vec<String> {
@@ -45,14 +45,21 @@ fn faults_of(rule: &Rule) -> Vec<String> {
         faults.extend(asked.selectors.iter().flat_map(faults_of_selector));
         let known = |label: &&String| labels.contains(label.as_str());
         faults.extend(
-            asked.labels.iter().filter(|label| !known(label)).map(|label| format!("nothing has a label {label}")),
+            asked
+                .labels
+                .iter()
+                .filter(|label| !known(label))
+                .map(|label| format!("nothing has a label {label}")),
         );
     }
     faults.into_iter().map(|fault| format!("{}: {fault}", rule.name())).collect()
 }
 
-/// The labels of everything that an expression asks for.
+/// The labels of everything that an expression asks for, and so at most those of what it gives.
 pub(crate) fn labels_together(asked: &Asked) -> Labels {
+    if asked.absent {
+        return Labels::new();
+    }
     asked.selectors.iter().filter_map(|selector| labels_of(&selector.metric)).flatten().collect()
 }
 

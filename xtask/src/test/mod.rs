@@ -89,7 +89,10 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> anyhow::Result<ExitCode> {
 
     if ready {
         let mut binaries = None;
-        if stages.iter().any(|stage| matches!(stage, Stage::Native | Stage::Alert | Stage::Load | Stage::Guests)) {
+        if stages
+            .iter()
+            .any(|stage| matches!(stage, Stage::Native | Stage::Alert | Stage::Load | Stage::Guests))
+        {
             rows.push(timed("build", || {
                 binaries = Some(native::prepare(root)?);
                 Ok(Tally::default())
