@@ -18,6 +18,7 @@ mod manual;
 mod packages;
 mod paths;
 mod pictures;
+mod rules;
 mod run;
 mod sh;
 mod test;
@@ -45,6 +46,8 @@ enum Cmd {
     Bench(bench::BenchArgs),
     /// Man pages and shell completions, below target/manual
     Manual,
+    /// Make the Prometheus operator's copy of the rules, and the addresses of their runbooks
+    Rules,
     /// Grafana's dashboards, from their descriptions
     Dashboards,
     /// Pictures of the dashboards, drawn with Grafana's own panels, for docs/images
@@ -74,6 +77,7 @@ fn dispatch(command: Cmd, root: &std::path::Path) -> anyhow::Result<ExitCode> {
         Cmd::Manual => manual::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Dashboards => dashboards::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Pictures(args) => pictures::run(root, &args).map(|()| ExitCode::SUCCESS),
+        Cmd::Rules => rules::run(root).map(|()| ExitCode::SUCCESS),
         Cmd::Lint => lint::run(root),
     }
 }

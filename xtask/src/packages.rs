@@ -31,12 +31,32 @@ pub(crate) const NATIVE: &[Program] = &[
     program("ethtool", "devices without offloads", ["ethtool"; 4]),
     program("go", "a real Go program's keepalive", ["golang-go", "golang", "go", "go"]),
     program("nginx", "a real nginx with so_keepalive", ["nginx-light", "nginx", "nginx", "nginx"]),
-    program(
-        "promtool",
-        "Prometheus' own check of the metrics page",
-        ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"],
-    ),
+    PROMTOOL,
     program("python3", "clients in the language of the README", ["python3", "python3", "python", "python3"]),
+];
+
+const PROMTOOL: Program =
+    program("promtool", "Prometheus' own check of the metrics page and of the rules", PROMETHEUS);
+
+const PROMETHEUS: [&str; 4] =
+    ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"];
+
+const ALERTMANAGER: [&str; 4] = [
+    "prometheus-alertmanager",
+    "golang-github-prometheus-alertmanager",
+    "alertmanager",
+    "golang-github-prometheus-alertmanager",
+];
+
+/// For the rules.
+pub(crate) const RULES: &[Program] =
+    &[PROMTOOL, program("amtool", "Alertmanager's own check of the routes", ALERTMANAGER)];
+
+/// For the way of an alert. Alertmanager itself is called prometheus-alertmanager on Debian and alertmanager
+/// elsewhere; its package brings amtool.
+pub(crate) const ALERT: &[Program] = &[
+    program("prometheus", "the way of an alert", PROMETHEUS),
+    program("amtool", "Alertmanager, the way of an alert", ALERTMANAGER),
 ];
 
 /// For the tests of the page, which are among the unit tests. The driver's package brings the browser
@@ -48,11 +68,7 @@ pub(crate) const BROWSER: &[Program] = &[program(
 )];
 
 /// For the queries of the dashboards.
-pub(crate) const BOARDS: &[Program] = &[program(
-    "prometheus",
-    "a real Prometheus for the dashboards' queries",
-    ["prometheus", "golang-github-prometheus", "prometheus", "golang-github-prometheus-prometheus"],
-)];
+pub(crate) const BOARDS: &[Program] = &[program("prometheus", "answers the dashboards' queries", PROMETHEUS)];
 
 /// For the pictures of the dashboards; no test needs these.
 pub(crate) const PICTURES: &[Program] = &[

@@ -17,6 +17,7 @@ End-to-end tests of ka-daemon: real sockets in network namespaces of their own. 
   --boards FOLDER   the queries of the dashboards in a folder instead of the scenarios
   --seconds N       with --boards: how long connections live and die before (default 40)
   --keep FOLDER     with --boards: where to leave what the queries answered, for pictures
+  --alert FOLDER    the way of an alert instead: FOLDER holds rules and Alertmanager's configuration
   --daemon PATH     the daemon to test (default: $KA_DAEMON)
 
 $KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.
@@ -33,6 +34,8 @@ pub(crate) struct Args {
     pub(crate) boards: Option<PathBuf>,
     pub(crate) seconds: Duration,
     pub(crate) keep: Option<PathBuf>,
+    /// The folder of the rules, for the way of an alert.
+    pub(crate) alert: Option<PathBuf>,
     pub(crate) daemon: Option<PathBuf>,
     /// Set in worker processes of the load test: how many connections.
     pub(crate) worker: Option<usize>,
@@ -51,6 +54,7 @@ impl Args {
             boards: None,
             seconds: Duration::from_secs(40),
             keep: None,
+            alert: None,
             daemon: std::env::var_os("KA_DAEMON").map(PathBuf::from),
             worker: None,
             program: None,
@@ -70,6 +74,7 @@ impl Args {
                 }
                 "--keep" => parsed.keep = Some(PathBuf::from(value()?)),
                 "--boards-program" => parsed.program = Some(value()?),
+                "--alert" => parsed.alert = Some(PathBuf::from(value()?)),
                 "--daemon" => parsed.daemon = Some(PathBuf::from(value()?)),
                 "--load-worker" => parsed.worker = Some(value()?.parse().context("--load-worker")?),
                 _ => bail!("unknown argument {arg}\n{HELP}"),

@@ -63,14 +63,7 @@ impl Daemon {
         if log {
             command.arg("--record-log").arg(folder.join("records"));
         }
-        // SAFETY: prctl is async-signal-safe and takes no pointers here.
-        unsafe {
-            command.pre_exec(|| {
-                // The daemon ends with this program, also when that is killed.
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                Ok(())
-            });
-        }
+        ends_with_us(&mut command);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let pid = child.id();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -247,6 +240,17 @@ impl Daemon {
             ensure!(Instant::now() < deadline, "BPF programs left behind: {left:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+/// The process ends with this program, also when that is killed.
+pub(crate) fn ends_with_us(command: &mut Command) {
+    // SAFETY: prctl is async-signal-safe and takes no pointers here.
+    unsafe {
+        command.pre_exec(|| {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+            Ok(())
+        });
     }
 }
 

@@ -5,6 +5,7 @@
 //! All scenarios run side by side against one daemon, each in two network namespaces of its own.
 //! It is a program (`harness = false`), so that a guest can run it without cargo.
 
+mod alert;
 mod args;
 mod audit;
 mod boards;
@@ -17,6 +18,7 @@ mod net;
 mod records;
 mod runner;
 mod scenarios;
+mod servers;
 mod ss;
 mod tcp;
 mod trace;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         }
         args if args.load => load::run(&args).map(|()| true),
         args if args.boards.is_some() => boards::run(&args),
+        args::Args { alert: Some(ref rules), .. } => alert::run(&args, rules).map(|()| true),
         args => runner::run(&args),
     });
     match result {

@@ -49,22 +49,9 @@ const ATTEMPTS: usize = 3;
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let wanted: VecDeque<Scenario> = scenarios::all().into_iter().filter(|s| args.wants(s.name)).collect();
     ensure!(!wanted.is_empty(), "no scenario matches {:?}; --list names them", args.filters);
-    let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
     let host_before = nstat_here()?;
-    let daemon = Daemon::start(
-        &program,
-        &args.hooks,
-        &["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "2s"],
-    )?;
-    let kept = Kept::watch(&daemon)?;
-    let env = Env {
-        write_plan: daemon.plan("write_run")?,
-        kernel: kernel_version()?,
-        tools: std::env::var_os("KA_E2E_TOOLS").map(Into::into),
-        hooks: args.hooks.clone(),
-        program,
-        daemon,
-    };
+    let env = environment(args, &["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "2s"])?;
+    let kept = Kept::watch(&env.daemon)?;
     say(&format!(
         "{} scenarios, kernel {}.{}, write timer by {}",
         wanted.len(),
@@ -103,6 +90,20 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     }
     say(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
     Ok(failed == 0)
+}
+
+/// The daemon under test, started with these options, and what is known of the machine.
+pub(crate) fn environment(args: &Args, options: &[&str]) -> Result<Env> {
+    let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
+    let daemon = Daemon::start(&program, &args.hooks, options)?;
+    Ok(Env {
+        write_plan: daemon.plan("write_run")?,
+        kernel: kernel_version()?,
+        tools: std::env::var_os("KA_E2E_TOOLS").map(Into::into),
+        hooks: args.hooks.clone(),
+        program,
+        daemon,
+    })
 }
 
 /// The next scenario; on its own, so that the queue is not locked while the scenario runs.

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 pub(crate) mod native;
+mod rules;
 pub(crate) mod tally;
 
 use native::Binaries;
@@ -40,8 +41,12 @@ enum Stage {
     Lint,
     /// Unit and property tests
     Unit,
+    /// Rules and routes for Prometheus and Alertmanager
+    Rules,
     /// End-to-end tests on this kernel
     Native,
+    /// From a cut link to the alert in Alertmanager
+    Alert,
     /// Many sockets, nothing lost
     Load,
     /// The dashboards' queries against a real Prometheus
@@ -55,7 +60,9 @@ impl Stage {
         match self {
             Self::Lint => "lint",
             Self::Unit => "unit",
+            Self::Rules => "rules",
             Self::Native => "native",
+            Self::Alert => "alert",
             Self::Load => "load",
             Self::Boards => "boards",
             Self::Guests => "guests",
@@ -85,10 +92,7 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> anyhow::Result<ExitCode> {
 
     if ready {
         let mut binaries = None;
-        if stages
-            .iter()
-            .any(|stage| matches!(stage, Stage::Native | Stage::Load | Stage::Boards | Stage::Guests))
-        {
+        if stages.iter().any(|stage| !matches!(stage, Stage::Lint | Stage::Unit | Stage::Rules)) {
             rows.push(timed("build", || {
                 binaries = Some(native::prepare(root)?);
                 Ok(Tally::default())
@@ -116,7 +120,9 @@ fn run_stage(
     match stage {
         Stage::Lint => Ok(lint::checks(root, ebpf_warnings)),
         Stage::Unit => unit(root),
+        Stage::Rules => rules::stage(root),
         Stage::Native => native::scenarios(root, binaries()?, &hooks.chain(filter).collect::<Vec<_>>()),
+        Stage::Alert => native::alert(root, binaries()?, &hooks.collect::<Vec<_>>()),
         Stage::Load => native::load(root, binaries()?, &hooks.collect::<Vec<_>>()),
         Stage::Boards => native::boards(root, binaries()?, &hooks.collect::<Vec<_>>()),
         Stage::Guests => run_guests(root, binaries()?, VmArgs::every_kernel(args.filter.clone())),

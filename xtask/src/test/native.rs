@@ -48,9 +48,22 @@ fn told(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<
     Ok(tally)
 }
 
-/// Runs the load test, which is one test: its exit code says how it went.
+/// Runs the load test.
 pub(crate) fn load(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
-    let (_, status) = run(root, binaries, &[&["--load"], arguments].concat())?;
+    one(root, binaries, &[&["--load"], arguments].concat())
+}
+
+/// Runs the way of an alert, with a real Prometheus and Alertmanager.
+pub(crate) fn alert(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
+    packages::ensure(packages::ALERT)?;
+    let folder = root.join("dashboards/prometheus");
+    let folder = folder.to_str().context("the path of the repository is no UTF-8")?;
+    one(root, binaries, &[&["--alert", folder], arguments].concat())
+}
+
+/// What is one test: its exit code says how it went.
+fn one(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
+    let (_, status) = run(root, binaries, arguments)?;
     Ok(if status.success() { Tally { passed: 1, ..Tally::default() } } else { Tally::FAILURE })
 }
 

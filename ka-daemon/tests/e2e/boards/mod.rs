@@ -13,7 +13,8 @@ use ka_daemon::table::Cause;
 use crate::args::Args;
 use crate::daemon::{Daemon, Page, sum};
 use crate::say;
-use prometheus::{Folder, Prometheus, Span};
+use crate::servers::Folder;
+use prometheus::{Prometheus, Span};
 use queries::{Board, Query};
 pub(crate) use traffic::worker;
 
@@ -21,6 +22,9 @@ pub(crate) use traffic::worker;
 const STEP: Duration = Duration::from_secs(5);
 /// Scrapes before anything happens, so that all that happens is seen to begin.
 const QUIET: Duration = Duration::from_secs(8);
+
+/// For what comes late on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// One limit that none of the programs' connections reaches, and one that they get half way to.
 const POLICIES: &str = "policies:
@@ -36,17 +40,18 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let folder = args.boards.as_deref().context("--boards names no folder")?;
     let program = args.daemon.clone().context("say which daemon to test: --daemon PATH or $KA_DAEMON")?;
     let boards = queries::read(folder)?;
-    let files = Folder::new()?;
-    let config = files.file("ka.yaml");
-    std::fs::write(&config, POLICIES).context("configuration of the daemon")?;
+    let files = Folder::new("boards")?;
+    files.write("ka.yaml", POLICIES)?;
+    let config = files.path().join("ka.yaml");
     let config = config.to_str().context("the path of the configuration")?;
     let options = ["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "1s", "--config", config];
     let daemon = Daemon::start(&program, &args.hooks, &options)?;
-    let prometheus = Prometheus::start(daemon.address(), files)?;
+    let prometheus = Prometheus::start(daemon.address(), &files)?;
     let begin = Instant::now();
     std::thread::sleep(QUIET);
     let traffic = traffic::Traffic::start()?;
     std::thread::sleep(args.seconds);
+    wait_until_seen(&daemon)?;
     // Tables show what is now: asked while there is something.
     let busy = prometheus::now()?;
     traffic.stop()?;
@@ -77,10 +82,33 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if let Some(keep) = &args.keep {
         queries::keep(keep, &boards, |query| ask(&prometheus, query, &query.with_all(&span), &span, busy))?;
     }
-    prometheus.stop()?;
+    if failed > 0 {
+        say(&prometheus.said());
+    }
     daemon.stop()?;
     say(&format!("{passed} passed, {failed} failed, 0 skipped"));
     Ok(failed == 0)
+}
+
+/// Waits for what comes late: sweeps are seldom where they take long, and a limit is suspected only once
+/// connections have died of it again. In the end the queries tell what is missing.
+fn wait_until_seen(daemon: &Daemon) -> Result<()> {
+    let late = [
+        ("ka_sockets_at_risk_idle", &["policy=\"firewall\""][..]),
+        ("ka_suspected_idle_timeout_min_seconds", &[]),
+        ("ka_suspected_idle_timeout_max_seconds", &[]),
+    ];
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        let page = daemon.metrics()?;
+        if late.iter().all(|(metric, labels)| sum(&page, metric, labels) > 0) {
+            // It is scraped.
+            std::thread::sleep(Duration::from_secs(3));
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
 }
 
 fn ask(
