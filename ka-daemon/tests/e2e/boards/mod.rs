@@ -55,10 +55,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     // Tables show what is now: asked while there is something.
     let busy = prometheus::now()?;
     traffic.stop()?;
-    std::thread::sleep(Duration::from_secs(3));
+    // What ends with the programs is seen, and the last step lies behind it.
+    std::thread::sleep(STEP + Duration::from_secs(3));
     let page = daemon.metrics()?;
-    std::thread::sleep(Duration::from_secs(2));
-    let span = Span { end: prometheus::now()?, length: begin.elapsed(), step: STEP };
+    let span = Span::last(begin.elapsed(), STEP)?;
 
     let (mut passed, mut failed) = (0, 0);
     let mut judge = |name: &str, outcome: Result<String>| match outcome {

@@ -11,13 +11,26 @@ use crate::servers::{Folder, Server, free_address};
 /// A running Prometheus.
 pub(crate) struct Prometheus(Server);
 
-/// What of a graph's time range is asked for.
+/// A graph's time range.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// Seconds since 1970.
+    start: f64,
     pub(crate) end: f64,
-    pub(crate) length: Duration,
     pub(crate) step: Duration,
+}
+
+impl Span {
+    /// The last so many seconds. Steps lie at multiples of their length, as Grafana's do.
+    pub(crate) fn last(length: Duration, step: Duration) -> Result<Self> {
+        let aligned = |time: f64| (time / step.as_secs_f64()).floor() * step.as_secs_f64();
+        let now = now()?;
+        Ok(Self { start: aligned(now - length.as_secs_f64()), end: aligned(now), step })
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        self.end - self.start
+    }
 }
 
 /// A series and its values by time.
@@ -59,13 +72,11 @@ impl Prometheus {
         self.query("query", &[("query", query), ("time", &time.to_string())])
     }
 
-    /// A query at each step of a graph, which lie at multiples of their length, as Grafana's do.
+    /// A query at each step of a graph.
     pub(crate) fn over(&self, query: &str, span: &Span) -> Result<Vec<Series>> {
-        let step = span.step.as_secs_f64();
-        let aligned = |time: f64| ((time / step).floor() * step).to_string();
-        // The last step begins at or after the end, so that nothing lies behind it.
-        let (start, end) = (aligned(span.end - span.length.as_secs_f64()), aligned(span.end + step));
-        let form = [("query", query), ("start", &start), ("end", &end), ("step", &step.to_string())];
+        let [start, end, step] =
+            [span.start, span.end, span.step.as_secs_f64()].map(|seconds| seconds.to_string());
+        let form = [("query", query), ("start", &start), ("end", &end), ("step", &step)];
         self.query("query_range", &form)
     }
 

@@ -47,7 +47,7 @@ impl Query {
             .expr
             .replace("$__rate_interval", RATE_INTERVAL)
             .replace("$__interval", &format!("{}s", span.step.as_secs()))
-            .replace("$__range", &format!("{}s", span.length.as_secs()));
+            .replace("$__range", &format!("{}s", span.seconds()));
         for (name, all) in &self.all {
             expr = expr.replace(&format!("\"${name}\""), &format!("\"{all}\""));
         }
