@@ -263,10 +263,11 @@ pub(crate) fn run_json(program: &Path, args: &[&str]) -> Result<Vec<serde_json::
     let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<serde_json::Value>();
     let mut all = Vec::new();
     for value in values {
-        match value.with_context(|| format!("output of {args:?}"))? {
-            serde_json::Value::Array(items) => all.extend(items),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "anything else is one value")]
-            one => all.push(one),
+        let value = value.with_context(|| format!("output of {args:?}"))?;
+        if let serde_json::Value::Array(items) = value {
+            all.extend(items);
+        } else {
+            all.push(value);
         }
     }
     Ok(all)
