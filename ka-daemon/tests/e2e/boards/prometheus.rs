@@ -62,11 +62,6 @@ impl Prometheus {
         Ok(Self(Server::start(&["prometheus"], &args, address, folder)?))
     }
 
-    /// The end of what it wrote.
-    pub(crate) fn said(&self) -> String {
-        self.0.said()
-    }
-
     /// A query at a moment.
     pub(crate) fn at(&self, query: &str, time: f64) -> Result<Vec<Series>> {
         self.query("query", &[("query", query), ("time", &time.to_string())])
