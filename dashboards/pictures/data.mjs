@@ -30,6 +30,12 @@ export async function framesOf(panel, answers, theme) {
   });
   const transformed = panel.transformations ? await transform(panel.transformations, frames) : frames;
   transformed.forEach((frame) => configure(frame, transformed, panel.fieldConfig, theme));
+  if (panel.type === 'bargauge') {
+    // Bars are as long as they are among each other.
+    const values = transformed.map((frame) => frame.fields[1]);
+    const max = Math.max(...values.flatMap((field) => field.values));
+    values.forEach((field) => { field.config.max = max; });
+  }
   return transformed;
 }
 

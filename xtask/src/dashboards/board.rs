@@ -33,7 +33,7 @@ pub(super) enum Kind {
     /// Events in each step.
     Bars,
     Table,
-    /// A bar for each series: its sum over the time range.
+    /// A bar for each series: what its query says of the time range.
     BarGauge,
     Heatmap,
     Text,
@@ -152,7 +152,9 @@ fn panel(kind: Kind, title: &'static str, shows: &str, then: &str, (width, heigh
 
 /// A number of the first row.
 pub(super) fn stat(reduce: Reduce, title: &'static str, shows: &str, then: &str) -> Panel {
-    panel(Kind::Stat(reduce), title, shows, then, (4, 4))
+    let panel = panel(Kind::Stat(reduce), title, shows, then, (4, 4));
+    // Events are counted to the last one: 1,250, not 1.25 K.
+    if reduce == Reduce::Sum { panel.unit("locale") } else { panel }
 }
 
 pub(super) fn lines(title: &'static str, shows: &str, then: &str) -> Panel {

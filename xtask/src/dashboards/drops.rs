@@ -117,7 +117,7 @@ fn when() -> [Panel; 3] {
                     comm,
                     column("cause", "Cause"),
                     column("timer", "Timer"),
-                    column("Value", "Drops"),
+                    column("Value", "Drops").unit("locale"),
                 ]
             },
         )
@@ -142,7 +142,8 @@ fn silence() -> [Panel; 2] {
             "a peak is the idle limit of a box on the way: 60 AWS ALB, 240 Azure, 350 AWS NLB and NAT, 600 \
              Google Cloud, 900 IPVS, 7200 and above: Linux's own default was too long for whatever it was.",
         )
-        .query(format!("sum by (le) {}", events(IDLE)), "{{le}}")
+        .query(events_in_range("le", IDLE), "{{le}}")
+        .unit("locale")
         .size(12, 13),
         heatmap(
             "Idle time at the drop, over time",

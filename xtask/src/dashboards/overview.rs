@@ -128,7 +128,7 @@ fn dying() -> [Panel; 2] {
              each one in a sentence, with what would have prevented it.",
             {
                 let [namespace, pod, service, comm] = owner_columns();
-                [namespace, pod, service, comm, column("cause", "Cause"), column("Value", "Drops")]
+                [namespace, pod, service, comm, column("cause", "Cause"), column("Value", "Drops").unit("locale")]
             },
         )
         .query(format!("topk(20, {} > 0)", events_in_range(&format!("{OWNERS}, cause"), DROPS)), "")
@@ -208,8 +208,8 @@ fn nodes() -> Panel {
             column("Value #B", "Probes/s").unit("cps"),
             column("Value #C", "Unanswered").unit("percentunit").steps(&[(0.01, "orange"), (0.05, "red")]),
             column("Value #D", "At risk").steps(&[(1.0, "orange")]),
-            column("Value #E", "Records lost").steps(&[(1.0, "red")]),
-            column("Value #F", "Drops").steps(&[(1.0, "orange")]),
+            column("Value #E", "Records lost").unit("locale").steps(&[(1.0, "red")]),
+            column("Value #F", "Drops").unit("locale").steps(&[(1.0, "orange")]),
         ],
     )
     .query("sum by (instance) (ka_sockets{@owner})", "")

@@ -55,7 +55,7 @@ fn targets(panel: &Panel) -> Vec<Value> {
         Kind::BarGauge | Kind::Heatmap => "heatmap",
         Kind::Stat(_) | Kind::Lines | Kind::Areas | Kind::Bars | Kind::Text => "time_series",
     };
-    let instant = panel.kind == Kind::Table;
+    let instant = matches!(panel.kind, Kind::Table | Kind::BarGauge);
     let target = |(query, letter): (&super::board::Query, char)| {
         json!({
             "datasource": data_source(),
@@ -300,7 +300,7 @@ fn options(panel: &Panel) -> Value {
             "minVizWidth": 0,
             "namePlacement": "left",
             "orientation": "horizontal",
-            "reduceOptions": { "calcs": ["sum"], "fields": "", "values": false },
+            "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": false },
             "showUnfilled": false,
             "sizing": "auto",
             "valueMode": "text",
