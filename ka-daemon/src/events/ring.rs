@@ -14,7 +14,7 @@ use super::aside::{Aside, Chunk, Items};
 
 /// The most records that one drain hands over.
 pub const BATCH: usize = 1 << 16;
-/// How often it is looked whether the owner of the table still reads.
+/// How often it is looked whether the owner of the table keeps up.
 const RELIEF: Duration = Duration::from_millis(100);
 
 impl Items for RingBuf<MapData> {
