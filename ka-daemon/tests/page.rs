@@ -11,6 +11,7 @@ use std::time::Duration;
 use ka_common::{Counters, Kind, Timer};
 use ka_daemon::inventory::namespace::{KernelCounts, Sysctls};
 use ka_daemon::inventory::totals::{Chosen, OwnerSockets, SettingsKey, Sweep};
+use ka_daemon::learn::{Bracket, Learned, Prefix, Suspected, Tally};
 use ka_daemon::metrics::catalogue;
 use ka_daemon::metrics::{Build, Observed, Page, docs};
 use ka_daemon::status::KernelSide;
@@ -60,6 +61,19 @@ fn owner(number: usize) -> OwnerTotals {
     totals
 }
 
+/// Every third limit is one below which nothing is known.
+fn suspected(number: u8) -> Suspected {
+    let bracket = Bracket {
+        min: (!number.is_multiple_of(3)).then_some(Duration::from_millis(340_500)),
+        max: Duration::from_millis(360_250),
+        below: Tally { survived: 40, died: 0 },
+        above: Tally { survived: 0, died: 12 },
+        again: 11,
+        evidence: 20.0,
+    };
+    Suspected { prefix: Prefix::of([10, 0, number, 7].into()), bracket }
+}
+
 fn page(owners: usize) -> Page {
     let mut snapshot = Snapshot { tracked: 7, rtt_skipped: 3, ..Snapshot::default() };
     snapshot.owners.extend((0..owners).map(owner));
@@ -86,6 +100,9 @@ fn page(owners: usize) -> Page {
         settings_other: 4,
         ..Sweep::default()
     }));
+    // One more than has series.
+    let suspected = (0..21).map(suspected).collect();
+    snapshot.learned = Arc::new(Learned { suspected, ..Learned::default() });
     snapshot.owner_overflow = 6;
     snapshot.received[Kind::ProbeSent as usize] = 9;
     snapshot.undecodable[0] = 1;
