@@ -2,6 +2,7 @@
 //! namespaces' records as a whole; the case itself checks conservation and the kernel's counters.
 
 mod healthy;
+mod idle_timeout;
 mod interrupted;
 mod inventory;
 mod lifecycle;
@@ -34,6 +35,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     // first.
     [
         inventory::SCENARIOS,
+        idle_timeout::SCENARIOS,
         healthy::SCENARIOS,
         interrupted::SCENARIOS,
         lifecycle::SCENARIOS,
