@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
-use ka_daemon::cli::{Cli, Command, check, drops, sockets, top};
+use ka_daemon::cli::{Cli, Command, check, drops, idle_timeouts, sockets, top};
 use ka_daemon::config::Live;
 use ka_daemon::inventory::once;
 use ka_daemon::run;
@@ -43,6 +43,10 @@ fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
         Command::Drops(args) => {
             let console = Console::of_process(args.look());
             drops::run(&args, &TimeZone::system(), console, &mut out, &mut err)?;
+        }
+        Command::IdleTimeouts(args) => {
+            let console = Console::of_process(args.look());
+            idle_timeouts::run(&args, console, &mut out)?;
         }
         Command::Check(args) => match check::run(&args, &mut out) {
             Ok(complete) => return Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),

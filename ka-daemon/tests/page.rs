@@ -12,6 +12,7 @@ use ka_common::{Counters, Kind, Timer};
 use ka_daemon::config::Config;
 use ka_daemon::inventory::namespace::{KernelCounts, Sysctls};
 use ka_daemon::inventory::totals::{Chosen, OwnerSockets, RiskCount, SettingsKey, Sweep};
+use ka_daemon::learn::{Bracket, Learned, Prefix, Suspected, Tally};
 use ka_daemon::metrics::catalogue;
 use ka_daemon::metrics::{Build, Observed, Page, docs};
 use ka_daemon::policy::Reason;
@@ -71,6 +72,19 @@ fn owner(number: usize) -> OwnerTotals {
     totals
 }
 
+/// Every third limit is one below which nothing is known.
+fn suspected(number: u8) -> Suspected {
+    let bracket = Bracket {
+        min: (!number.is_multiple_of(3)).then_some(Duration::from_millis(340_500)),
+        max: Duration::from_millis(360_250),
+        below: Tally { survived: 40, died: 0 },
+        above: Tally { survived: 0, died: 12 },
+        again: 11,
+        evidence: 20.0,
+    };
+    Suspected { prefix: Prefix::of([10, 0, number, 7].into()), bracket }
+}
+
 fn page(owners: usize) -> Page {
     let mut snapshot = Snapshot { tracked: 7, rtt_skipped: 3, ..Snapshot::default() };
     snapshot.owners.extend((0..owners).map(owner));
@@ -98,6 +112,9 @@ fn page(owners: usize) -> Page {
         policies: Config::parse(POLICIES, "test").unwrap().policies,
         ..Sweep::default()
     }));
+    // One more than has series.
+    let suspected = (0..21).map(suspected).collect();
+    snapshot.learned = Arc::new(Learned { suspected, ..Learned::default() });
     snapshot.owner_overflow = 6;
     snapshot.received[Kind::ProbeSent as usize] = 9;
     snapshot.undecodable[0] = 1;

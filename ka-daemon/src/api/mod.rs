@@ -7,6 +7,7 @@ mod error;
 mod events;
 pub mod feed;
 pub mod health;
+pub mod idle_timeouts;
 pub mod openapi;
 pub mod page;
 mod places;

@@ -24,6 +24,7 @@ use super::error::ErrorAnswer;
         super::sockets::sockets,
         super::sockets::ndjson,
         super::drops::drops,
+        super::idle_timeouts::idle_timeouts,
         super::events::events,
         serve,
     ),

@@ -19,7 +19,7 @@ use super::events::LISTENERS;
 use super::feed::Feed;
 use super::source::{Reads, SocketSource};
 use super::status::Status;
-use super::{Health, Readiness, drops, events, openapi, page, sockets};
+use super::{Health, Readiness, drops, events, idle_timeouts, openapi, page, sockets};
 use crate::cli::settings::Settings;
 use crate::inventory::service::Inventory;
 use crate::metrics::{Build, Observed, Page};
@@ -63,12 +63,13 @@ pub(super) struct Shared {
 }
 
 /// The routes of the API. Each is in the document that [`openapi`] makes.
-fn api() -> [(&'static str, MethodRouter<Arc<Shared>>); 6] {
+fn api() -> [(&'static str, MethodRouter<Arc<Shared>>); 7] {
     [
         ("/api/v1/status", get(status)),
         ("/api/v1/sockets", get(sockets::sockets)),
         ("/api/v1/sockets.ndjson", get(sockets::ndjson)),
         ("/api/v1/drops", get(drops::drops)),
+        ("/api/v1/idle-timeouts", get(idle_timeouts::idle_timeouts)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/openapi.json", get(openapi::serve)),
     ]

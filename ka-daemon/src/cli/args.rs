@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use show::{DropsArgs, SocketsArgs, TopArgs};
+use show::{DropsArgs, IdleTimeoutsArgs, SocketsArgs, TopArgs};
 
 use super::settings::{Rtt, Settings, Source};
 use super::{environment, logging, values, web};
@@ -96,6 +96,9 @@ pub enum Command {
     /// Tell of dropped connections: what happened, and what would have prevented it.
     #[command(after_help = show::DROPS_HELP)]
     Drops(Box<DropsArgs>),
+    /// Tell of idle timeouts that nobody documented: after how much silence connections die, and to where.
+    #[command(after_help = show::IDLE_TIMEOUTS_HELP)]
+    IdleTimeouts(Box<IdleTimeoutsArgs>),
     /// Report what this kernel offers, what would be attached and what is missing. Leaves nothing
     /// attached.
     #[command(after_help = AFTER_HELP)]
@@ -314,7 +317,7 @@ mod tests {
         let mut commands = vec![program.clone()];
         commands.extend(program.get_subcommands().cloned());
         let names: Vec<_> = commands.iter().map(|command| command.get_name().to_owned()).collect();
-        assert_eq!(names, ["ka-daemon", "run", "sockets", "top", "drops", "check"]);
+        assert_eq!(names, ["ka-daemon", "run", "sockets", "top", "drops", "idle-timeouts", "check"]);
         for mut command in commands {
             let help = command.render_long_help().to_string();
             assert!(help.contains("Exit codes:\n  0  ") && help.contains("\n  2  "), "{help}");

@@ -10,6 +10,7 @@ pub mod client;
 pub mod command;
 pub mod drops;
 mod environment;
+pub mod idle_timeouts;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod logging;

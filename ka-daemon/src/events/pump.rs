@@ -7,6 +7,7 @@ use super::ring::RingReader;
 use super::tell::{Dropped, Teller};
 use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
+use crate::learn::Survival;
 use crate::owner::Held;
 use crate::table::{Found, Nobody, Outcome, Snapshot, SocketTable, Whose};
 use arc_swap::ArcSwap;
@@ -163,6 +164,11 @@ impl Pump {
         }
     }
 
+    /// It saw that connections survived a silence.
+    pub fn survived(&mut self, survivals: &[Survival]) {
+        self.table.survived(survivals);
+    }
+
     /// It ended.
     pub fn sweep_ends(&mut self, sweep: Arc<Sweep>, now_ns: u64) {
         self.changed = true;
@@ -191,6 +197,7 @@ impl Pump {
         let before = self.table.len();
         self.table.expire(now_ns, EXPIRY_MIN.max(self.table.places() / EXPIRY_SHARE));
         self.changed |= self.table.len() != before;
+        self.changed |= self.table.learn(now_ns);
         if let Some(log) = &mut self.log {
             log.flush();
         }

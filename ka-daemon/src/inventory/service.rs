@@ -18,6 +18,8 @@ use super::read::{Netns, Reader};
 use super::totals::{Sweep, Totals};
 use super::{describe, monotonic, thread_time};
 use crate::config::{self, Config};
+use crate::learn::Survival;
+use crate::learn::idle::IdleSockets;
 use crate::owner::Owner;
 use crate::run::owner::Table;
 use crate::table::{Clock, Found, tcp};
@@ -82,7 +84,8 @@ pub fn start(listing: Option<Listing>, interval: Duration) -> io::Result<(Option
     };
     let (requests, asked) = mpsc::channel();
     let (lives, ended) = oneshot::channel();
-    let worker = Worker { reader, table, config, peers, clock, interval, number: 0, places: Places::new() };
+    let (places, idle) = (Places::new(), IdleSockets::new(interval));
+    let worker = Worker { reader, table, config, peers, clock, interval, number: 0, places, idle };
     std::thread::Builder::new().name("inventory".into()).spawn(move || {
         let _lives: oneshot::Sender<()> = lives;
         worker.run(&asked);
@@ -100,6 +103,8 @@ struct Worker {
     number: u64,
     /// The namespaces of the last sweep.
     places: Places,
+    /// Sockets that were silent then.
+    idle: IdleSockets,
 }
 
 impl Worker {
@@ -148,8 +153,19 @@ impl Worker {
         self.peers.memory().sweep_begins(monotonic());
         let config = self.config.load();
         let policies = Arc::clone(&config.policies);
-        let mut work =
-            Work { worker: self, config, totals: Totals::default(), batch: Vec::new(), open: true };
+        self.idle.begin();
+        let mut work = Work {
+            reader: &self.reader,
+            table: &self.table,
+            peers: &self.peers,
+            clock: self.clock,
+            idle: &mut self.idle,
+            config,
+            totals: Totals::default(),
+            batch: Vec::new(),
+            survivals: Vec::new(),
+            open: true,
+        };
         let report = self.reader.read(&mut |netns, row| work.row(netns, row));
         work.flush();
         let Work { totals, open, .. } = work;
@@ -176,6 +192,7 @@ impl Worker {
                     ..totals.finish()
                 };
                 self.places = report.places;
+                self.idle.end();
                 self.table.sweep_ends(sweep)?;
             }
             Err(error) => tracing::error!("sockets cannot be read: {error}"),
@@ -199,19 +216,24 @@ impl Worker {
 
 /// One sweep while it goes on.
 struct Work<'a> {
-    worker: &'a Worker,
+    reader: &'a Reader,
+    table: &'a Table,
+    peers: &'a Peers,
+    clock: Clock,
+    idle: &'a mut IdleSockets,
     config: Arc<Config>,
     totals: Totals,
     batch: Vec<Found>,
+    survivals: Vec<Survival>,
     /// Whether the table's owner still takes what is found.
     open: bool,
 }
 
 impl Work<'_> {
     fn row(&mut self, netns: &Netns, row: &SocketRow) -> ControlFlow<()> {
-        let clock = self.worker.clock;
+        let clock = self.clock;
         let settings = describe::settings(row, netns.sysctls.as_ref(), clock);
-        let owner = self.worker.reader.directory().owner(row.into());
+        let owner = self.reader.directory().owner(row.into());
         let presets = &self.config.presets;
         self.totals.add(row, settings.as_ref(), &owner, || {
             Raw::from(row).preset(presets, clock, &owner.comm).unwrap_or_default()
@@ -224,19 +246,21 @@ impl Work<'_> {
         }
         if row.first_seen_ns != 0 {
             self.batch.push(Found { netns: netns.netns, row: *row, sysctls: jiffies(netns, clock) });
-            if self.batch.len() == BATCH {
-                self.flush();
-            }
+        }
+        let now_ns = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
+        self.survivals.extend(self.idle.found(netns.netns, row, clock, now_ns));
+        if self.batch.len() + self.survivals.len() >= BATCH {
+            self.flush();
         }
         if self.open { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
     /// Which policies would cut a socket.
     fn judge(&mut self, row: &SocketRow, settings: &describe::Settings, owner: &Arc<Owner>) {
-        let Self { worker, config, totals, .. } = self;
-        let clock = worker.clock;
+        let Self { peers, config, totals, clock, .. } = self;
+        let clock = *clock;
         let idle = describe::idle(row, clock);
-        let peer = || worker.peers.memory().found(row, clock, monotonic());
+        let peer = || peers.memory().found(row, clock, monotonic());
         config.policies.judge(&describe::connection(row, settings, owner), peer, |place, reason| {
             let half = config.policies.get(place).is_some_and(|policy| policy.is_half_over(idle));
             totals.add_risk(owner, place, reason, half);
@@ -246,7 +270,11 @@ impl Work<'_> {
     fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         if !batch.is_empty() {
-            self.open &= self.worker.table.sweep_found(batch).is_some();
+            self.open &= self.table.sweep_found(batch).is_some();
+        }
+        let survivals = std::mem::take(&mut self.survivals);
+        if !survivals.is_empty() {
+            self.open &= self.table.survived(survivals).is_some();
         }
     }
 }

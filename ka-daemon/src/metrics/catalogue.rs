@@ -157,6 +157,12 @@ catalogue! {
         .by_owner().by(&["policy", "reason"]);
     POLICY_IDLE_LIMIT = Metric::new("ka_policy_idle_limit_seconds", Type::Gauge, Unit::Seconds,
         "The idle limit of each policy in force at the last sweep.").by(&["policy", "severity"]);
+    SUSPECTED_MIN = Metric::new("ka_suspected_idle_timeout_min_seconds", Type::Gauge, Unit::Seconds,
+        "The longest silence that connections to a part of the network survived, below the one that others died of: something forgets them after more. The 20 limits with the most evidence; none where too few survived a shorter silence.")
+        .by(&["remote_prefix"]);
+    SUSPECTED_MAX = Metric::new("ka_suspected_idle_timeout_max_seconds", Type::Gauge, Unit::Seconds,
+        "The shortest silence that connections to a part of the network died of: something forgets them by then. The 20 limits with the most evidence.")
+        .by(&["remote_prefix"]);
     SYSCTL_KEEPIDLE = Metric::new("ka_sysctl_tcp_keepalive_time_seconds", Type::Gauge, Unit::Seconds,
         "The network namespace's default idle time (net.ipv4.tcp_keepalive_time).").by(&["netns"]);
     SYSCTL_KEEPINTVL = Metric::new("ka_sysctl_tcp_keepalive_intvl_seconds", Type::Gauge, Unit::Seconds,

@@ -13,6 +13,7 @@ use super::catalogue as c;
 use super::family::Family;
 use crate::inventory::totals::{RiskCount, Sweep};
 use crate::policy::Reason;
+use crate::learn::Learned;
 use crate::status::KernelSide;
 use crate::table::snapshot::OTHER;
 use crate::table::{Cause, Ended, NetnsTotals, OwnerId, OwnerKey, OwnerTotals, Phase, Snapshot};
@@ -23,6 +24,7 @@ const UNKNOWN_KIND: &str = "unknown";
 pub(super) fn families(snapshot: &Snapshot, kernel: &KernelSide, build: Build) -> Vec<MetricFamily> {
     let mut families = owners(snapshot);
     families.extend(sockets(snapshot));
+    families.extend(suspected(&snapshot.learned));
     families.extend(totals(snapshot));
     families.extend(namespaces(&snapshot.netns));
     families.extend(records(snapshot, kernel));
@@ -206,6 +208,22 @@ fn settings(sweep: &Sweep) -> Family {
         family.count([OTHER; 5], other);
     }
     family
+}
+
+/// Suspected idle timeouts that have series of their own.
+const SUSPECTED: usize = 20;
+
+fn suspected(learned: &Learned) -> [Family; 2] {
+    let mut shortest = Family::new(&c::SUSPECTED_MIN);
+    let mut longest = Family::new(&c::SUSPECTED_MAX);
+    for suspected in learned.suspected.iter().take(SUSPECTED) {
+        let prefix = suspected.prefix.to_string();
+        if let Some(min) = suspected.bracket.min {
+            shortest.value([prefix.as_str()], min.as_secs_f64());
+        }
+        longest.value([prefix.as_str()], suspected.bracket.max.as_secs_f64());
+    }
+    [shortest, longest]
 }
 
 fn namespaces(all: &[NetnsTotals]) -> Vec<Family> {

@@ -13,6 +13,7 @@ use crate::events::{Pump, RecordSource};
 use crate::inventory::monotonic;
 use crate::inventory::namespace::KernelCounts;
 use crate::inventory::totals::Sweep;
+use crate::learn::Survival;
 use crate::table::{Found, Snapshot};
 
 /// The longest time that records wait and a snapshot grows old.
@@ -33,6 +34,8 @@ enum Ask {
     SweepBegins(u64),
     /// It found tracked sockets.
     SweepFound(Vec<Found>),
+    /// It saw that connections survived a silence.
+    Survived(Vec<Survival>),
     /// It ended.
     SweepEnds(Box<Sweep>),
     /// What the kernel has counted by now.
@@ -98,6 +101,12 @@ impl Table {
     #[must_use]
     pub fn sweep_found(&self, found: Vec<Found>) -> Option<()> {
         self.tell(Ask::SweepFound(found))
+    }
+
+    /// It saw that connections survived a silence.
+    #[must_use]
+    pub fn survived(&self, survivals: Vec<Survival>) -> Option<()> {
+        self.tell(Ask::Survived(survivals))
     }
 
     /// It ended.
@@ -185,6 +194,7 @@ impl<S: RecordSource> Owner<S> {
                 self.drain();
                 self.pump.sweep_found(&found, monotonic_ns());
             }
+            Ask::Survived(survivals) => self.pump.survived(&survivals),
             // What was counted before is counted here too, so that both can be compared.
             Ask::SweepEnds(sweep) => {
                 self.drain();

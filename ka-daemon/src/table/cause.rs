@@ -154,7 +154,7 @@ const fn timed_out(record: &Record) -> bool {
 }
 
 /// Time since anything was heard from the peer: an acknowledgement or data.
-fn heard_age(record: &Record, clock: Clock) -> Duration {
+pub(super) fn heard_age(record: &Record, clock: Clock) -> Duration {
     clock.age(record.acked_age).min(clock.age(record.received_age))
 }
 

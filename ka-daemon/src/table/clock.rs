@@ -35,8 +35,14 @@ impl Clock {
     /// below zero belongs to a timestamp younger than the record, and is 0.
     #[must_use]
     pub const fn age(self, jiffies: u32) -> Duration {
+        self.duration(self.age_jiffies(jiffies))
+    }
+
+    /// The same in jiffies: of several ages only the least need be converted.
+    #[must_use]
+    pub const fn age_jiffies(self, jiffies: u32) -> u32 {
         let race = RACE_SECONDS.saturating_mul(self.hz);
-        if jiffies > u32::MAX - race { Duration::ZERO } else { self.duration(jiffies) }
+        if jiffies > u32::MAX - race { 0 } else { jiffies }
     }
 
     /// A setting in jiffies as the whole seconds that it was set to.

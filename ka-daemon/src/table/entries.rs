@@ -6,6 +6,7 @@
 use super::clock::Clock;
 use super::netns::NetnsSlot;
 use super::snapshot::OwnerId;
+use crate::learn::{Counted, Silence};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Place;
 use ka_common::Record;
@@ -35,6 +36,12 @@ pub(super) struct Entry {
     pub(super) netns: NetnsSlot,
     /// The last clean round trip of a probe in µs; 0: none yet.
     pub(super) rtt_us: u32,
+    /// Segments received when the last probe went out.
+    pub(super) segs_in: u32,
+    /// The silence before the probe that is out, or the first of those that are.
+    pub(super) silence: Option<Silence>,
+    /// The survived silences that it counts for.
+    pub(super) counted: Counted,
     /// The last sweep that found it, or under which a record told of it: the lowest byte of its number.
     sweep: u8,
     flags: u8,
@@ -47,6 +54,22 @@ const OWNED: u8 = 1 << 1;
 /// A probe went unanswered, or its outcome was lost, and no later one was answered: the next answer may be to
 /// any of them.
 const AMBIGUOUS: u8 = 1 << 2;
+/// The last probe was answered.
+const ANSWERED: u8 = 1 << 3;
+/// How the silence before the probe that is out was seen.
+const WHOLE: u8 = 1 << 4;
+const BROKEN: u8 = 1 << 5;
+
+/// How a silence was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// From its begin to its end.
+    Whole,
+    /// Its begin was not: the peer may have probed.
+    InPart,
+    /// The peer probed, or this end did.
+    Broken,
+}
 
 /// What became of a lookup.
 #[derive(Debug, Default)]
@@ -115,6 +138,9 @@ impl Entries {
                 owner,
                 netns,
                 rtt_us: 0,
+                segs_in: 0,
+                silence: None,
+                counted: Counted::default(),
                 sweep,
                 flags: if record.inode == 0 { 0 } else { OWNED },
             }
@@ -274,6 +300,26 @@ impl Entry {
         self.set(AMBIGUOUS, ambiguous)
     }
 
+    /// Whether the last probe was answered. Says so, and tells how it was.
+    pub(super) const fn set_answered(&mut self, answered: bool) -> bool {
+        self.set(ANSWERED, answered)
+    }
+
+    /// How the silence before the probe that is out was seen.
+    pub(super) const fn seen(&self) -> Seen {
+        match self.flags & (WHOLE | BROKEN) {
+            0 => Seen::InPart,
+            WHOLE => Seen::Whole,
+            _ => Seen::Broken,
+        }
+    }
+
+    /// Says so.
+    pub(super) const fn set_seen(&mut self, seen: Seen) {
+        self.set(WHOLE, matches!(seen, Seen::Whole));
+        self.set(BROKEN, matches!(seen, Seen::Broken));
+    }
+
     const fn set(&mut self, flag: u8, on: bool) -> bool {
         let before = self.flags & flag != 0;
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
@@ -305,4 +351,4 @@ fn deadline_s(record: &Record, clock: Clock) -> u32 {
 }
 
 // A million sockets are to fit where others have a hundred thousand.
-const _: () = assert!(size_of::<Entry>() == 40);
+const _: () = assert!(size_of::<Entry>() == 48);

@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod owners;
 mod place;
 mod round_trip;
+mod silence;
 pub mod snapshot;
 pub mod sockets;
 pub mod sweeps;
@@ -26,6 +27,8 @@ mod cause_tests;
 mod ending_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod silence_tests;
 #[cfg(test)]
 mod sockets_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::owners::{Owners, Whose};
 use super::round_trip::round_trip;
 use super::snapshot::{OwnerId, OwnerTotals, Snapshot};
 use super::sockets::SocketTable;
+use crate::learn::{Counts, Silence};
 use ka_common::Record;
 use std::time::Duration;
 
@@ -17,6 +18,14 @@ pub(super) struct Placed<'a> {
     pub(super) slot: NetnsSlot,
     pub(super) netns: &'a mut NetnsTable,
     pub(super) counts: &'a mut Snapshot,
+}
+
+/// What became of a pending probe.
+pub(super) struct Settlement {
+    pub(super) owner: OwnerId,
+    pub(super) rtt: Option<Duration>,
+    /// The silence that the connection survived, if it counts.
+    pub(super) outlived: Option<(Silence, Counts)>,
 }
 
 impl SocketTable {
@@ -74,12 +83,12 @@ impl SocketTable {
         owners.find(&owner, &mut counts.owners, &mut counts.owner_overflow, seconds(record.time_ns))
     }
 
-    /// Takes the pending state from the probe that a settlement names, and tells whose it is and its round
-    /// trip, if it has one; none: it is not pending.
+    /// Takes the pending state from the probe that a settlement names, and tells what became of it; none: it is
+    /// not pending.
     ///
     /// Answers name no probe. After one that went unanswered the next answer may be its, late (Karn's
     /// ambiguity), and is no measure of either.
-    pub(super) fn settle(&mut self, record: &Record, answered: bool) -> Option<(OwnerId, Option<Duration>)> {
+    pub(super) fn settle(&mut self, record: &Record, answered: bool) -> Option<Settlement> {
         let clock = self.clock;
         let entry = self.find(record).filter(|entry| entry.is_pending() && entry.run_ns == record.run_ns)?;
         entry.set_pending(false);
@@ -88,20 +97,20 @@ impl SocketTable {
         if let Some(rtt) = rtt {
             entry.rtt_us = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX);
         }
-        let owner = entry.owner;
+        let (owner, outlived) = (entry.owner, entry.settles(record, answered));
         self.counts.of(owner).pending -= 1;
-        Some((owner, rtt))
+        Some(Settlement { owner, rtt, outlived })
     }
 
-    /// Removes the record's socket, and tells whose it was; none: it was not in the table. A probe that is
+    /// Removes the record's socket, and tells what it was; none: it was not in the table. A probe that is
     /// still pending had its settlement lost: the kernel side settles before it reports the end.
-    pub(super) fn leave(&mut self, record: &Record) -> Option<OwnerId> {
+    pub(super) fn leave(&mut self, record: &Record) -> Option<Entry> {
         let Self { entries, netns, owners, counts, ended, .. } = self;
         ended.add(record.sock, record.first_seen_ns);
         let mut entry = entries.remove(record)?;
         forget(&mut entry, netns, owners, counts, seconds(record.time_ns));
         if entry.first_seen_ns == record.first_seen_ns {
-            Some(entry.owner)
+            Some(entry)
         } else {
             counts.oddities.replaced += 1;
             None

@@ -6,6 +6,7 @@ use super::ending::{Ended, Phase};
 use super::histogram::{IdleHistogram, RttHistogram};
 use crate::inventory::namespace::{KernelCounts, Sysctls};
 use crate::inventory::totals::{OwnerSockets, RiskCount, Sweep};
+use crate::learn::Learned;
 use ka_common::kind::KIND_SLOTS;
 use ka_common::{Kind, Suppression, Timer};
 use std::sync::Arc;
@@ -147,6 +148,8 @@ pub struct Snapshot {
     pub owner_overflow: u64,
     /// The last sweep; none yet.
     pub sweep: Option<Arc<Sweep>>,
+    /// Idle timeouts on the way, as far as connections told.
+    pub learned: Arc<Learned>,
     /// Oddities, for support.
     pub oddities: Oddities,
 }
@@ -198,6 +201,7 @@ impl Default for Snapshot {
             ended: [0; Ended::COUNT],
             owner_overflow: 0,
             sweep: None,
+            learned: Arc::default(),
             idle_at_drop: std::array::from_fn(|_| IdleHistogram::default()),
             oddities: Oddities::default(),
         }

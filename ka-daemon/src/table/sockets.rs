@@ -13,9 +13,10 @@ use super::histogram::{IDLE_BOUNDS, RTT_BOUNDS};
 use super::netns::NetnsTable;
 use super::outcome::Outcome;
 use super::owners::{Nobody, OwnerLabels, Owners, Whose};
-use super::place::{Placed, forget, seconds};
+use super::place::{Placed, Settlement, forget, seconds};
 use super::snapshot::{Snapshot, suppression_index};
 use super::sweeps::Ended;
+use crate::learn::Learner;
 use ka_common::{Kind, Record, Suppression};
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ pub struct SocketTable {
     pub(super) sweep: u64,
     /// Sockets that ended while a sweep was under way: it may have found them before.
     pub(super) ended: Ended,
+    pub(super) learner: Learner,
 }
 
 impl SocketTable {
@@ -60,6 +62,7 @@ impl SocketTable {
             idle_floor: limits.idle_floor,
             sweep: 0,
             ended: Ended::default(),
+            learner: Learner::default(),
         }
     }
 
@@ -147,6 +150,7 @@ impl SocketTable {
     }
 
     fn sent(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
+        let clock = self.clock;
         let Placed { entry, owner, slot, netns, counts } = self.place(record, whose);
         let Some(entry) = entry else {
             netns.at(slot).keepalive += 1;
@@ -163,6 +167,7 @@ impl SocketTable {
         if lost || record.probes_out > 1 {
             entry.set_ambiguous(true);
         }
+        entry.probes(record, clock);
         entry.run_ns = record.run_ns;
         // A probe without a run has no name by which it could be settled.
         let pending = record.run_ns != 0;
@@ -180,10 +185,11 @@ impl SocketTable {
 
     fn settled(&mut self, record: &Record) -> Outcome {
         let answered = record.flags & Record::ANSWERED != 0;
-        let Some((owner, rtt)) = self.settle(record, answered) else {
+        let Some(Settlement { owner, rtt, outlived }) = self.settle(record, answered) else {
             self.counts.oddities.unmatched += 1;
             return Outcome::Unmatched;
         };
+        self.outlived(record, outlived);
         self.counts.rtt_skipped += u64::from(answered && rtt.is_none());
         let totals = self.counts.of(owner);
         if answered {
@@ -249,10 +255,12 @@ impl SocketTable {
     }
 
     fn dropped(&mut self, record: &Record, whose: &mut dyn Whose) -> Outcome {
-        let owner = self.leave(record).unwrap_or_else(|| self.owner(record, whose));
+        let entry = self.leave(record);
+        let owner = entry.map_or_else(|| self.owner(record, whose), |entry| entry.owner);
         let cause = classify(record, self.clock, self.idle_floor);
         let timer = drop_timer(record);
         let idle = idle_at_drop(record, cause, self.clock);
+        self.silenced(record, cause, entry.as_ref());
         self.counts.of(owner).dropped[cause.index()][timer as usize] += 1;
         self.counts.idle_at_drop[cause.index()].observe(&IDLE_BOUNDS, idle);
         Outcome::Dropped { cause, timer, idle }

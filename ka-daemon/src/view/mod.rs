@@ -10,6 +10,7 @@ mod explain_tests;
 pub mod filter;
 #[cfg(test)]
 mod filter_tests;
+pub mod idle_timeout;
 pub mod page;
 pub mod parameter;
 pub mod risk;
@@ -25,5 +26,6 @@ pub mod words;
 pub use drops::DropView;
 pub use event::Event;
 pub use filter::Filter;
+pub use idle_timeout::IdleTimeoutView;
 pub use socket::SocketView;
 pub use sort::SortKey;

@@ -8,12 +8,13 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::daemon::{Daemon, settings};
 use crate::http::{Answer, exchange, get};
 
-const SENSITIVE: [&str; 7] = [
+const SENSITIVE: [&str; 8] = [
     "/",
     "/api/v1/status",
     "/api/v1/sockets",
     "/api/v1/sockets.ndjson",
     "/api/v1/drops",
+    "/api/v1/idle-timeouts",
     "/api/v1/events",
     "/api/v1/openapi.json",
 ];

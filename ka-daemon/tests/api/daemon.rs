@@ -26,7 +26,7 @@ pub(crate) struct Daemon {
     pub(crate) feed: Feed,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) task: JoinHandle<Result<(), RunError>>,
-    _records: mpsc::UnboundedSender<Vec<u8>>,
+    pub(crate) records: mpsc::UnboundedSender<Vec<u8>>,
 }
 
 pub(crate) fn settings(args: &[&str]) -> Settings {
@@ -62,7 +62,7 @@ impl Daemon {
         };
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(run(parts, async { drop(stopped.await) }));
-        Self { address, feed, stop, task, _records: records }
+        Self { address, feed, stop, task, records }
     }
 
     /// Asks it to stop and says how long it took.

@@ -10,6 +10,7 @@ mod drops;
 mod events;
 mod hanging;
 mod http;
+mod idle_timeouts;
 mod openapi;
 mod parameters;
 mod reads;

@@ -138,7 +138,7 @@ fn a_screen_reader_is_told_all_of_it() {
         assert!(live.iter().any(|node| role(node) == "status"), "{width}");
     }
     let headings = "[...document.querySelectorAll('h1, h2, h3, h4')].map(h => h.tagName).join(' ')";
-    assert_eq!(open.chrome.text(headings), "H1 H2 H2 H2");
+    assert_eq!(open.chrome.text(headings), "H1 H2 H2 H2 H2");
     assert_eq!(open.chrome.text("document.documentElement.lang"), "en");
     // What changes each second must not be read out each second.
     assert_eq!(

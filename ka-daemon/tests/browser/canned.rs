@@ -7,7 +7,7 @@ use ka_daemon::policy::{Reason, Severity};
 use ka_daemon::view::event::{ProbeUnanswered, Totals};
 use ka_daemon::view::risk::{Risk, Warning, WarningKind};
 use ka_daemon::view::socket::{Origin, Origins, TimerKind, TimerView};
-use ka_daemon::view::{DropView, SocketView};
+use ka_daemon::view::{DropView, IdleTimeoutView, SocketView};
 
 /// What a page must never take for anything but a name.
 pub(crate) const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\">";
@@ -308,6 +308,23 @@ pub(crate) fn drops() -> Vec<DropView> {
             ],
         ),
     ]
+}
+
+/// A limit of an AWS Network Load Balancer, as connections show it.
+pub(crate) fn idle_timeout(words: [&str; 2]) -> IdleTimeoutView {
+    IdleTimeoutView {
+        remote_prefix: "10.96.12.0/24".to_owned(),
+        min_seconds: Some(340.0),
+        max_seconds: 360.0,
+        survived_below: 40,
+        died_below: 0,
+        died_above: 12,
+        survived_above: 0,
+        died_again: 11,
+        confidence: 0.999_999,
+        summary: words[0].to_owned(),
+        advice: words[1].to_owned(),
+    }
 }
 
 /// Totals, of which the probes sent so far make the rate.

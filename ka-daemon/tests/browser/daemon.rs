@@ -15,7 +15,7 @@ use futures_util::stream;
 use ka_daemon::view::filter::Filter;
 use ka_daemon::view::page::{Page, PageBuilder};
 use ka_daemon::view::sort::SortKey;
-use ka_daemon::view::{DropView, Event, SocketView};
+use ka_daemon::view::{DropView, Event, IdleTimeoutView, SocketView};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::broadcast;
@@ -24,6 +24,7 @@ use tokio::sync::broadcast;
 pub(crate) struct Known {
     pub(crate) sockets: Vec<SocketView>,
     pub(crate) drops: Vec<DropView>,
+    pub(crate) idle_timeouts: Vec<IdleTimeoutView>,
     /// Paths and queries that were asked for.
     pub(crate) asked: Vec<String>,
 }
@@ -42,7 +43,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(sockets: Vec<SocketView>, drops: Vec<DropView>) -> Self {
-        let known = Mutex::new(Known { sockets, drops, asked: Vec::new() });
+        let known = Mutex::new(Known { sockets, drops, idle_timeouts: Vec::new(), asked: Vec::new() });
         let app = Arc::new(App { known, events: broadcast::Sender::new(64) });
         let mut daemon = Self { runtime: None, app, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         daemon.begin();
@@ -60,6 +61,7 @@ impl Daemon {
             .route("/api/v1/status", get(status))
             .route("/api/v1/sockets", get(sockets))
             .route("/api/v1/drops", get(drops))
+            .route("/api/v1/idle-timeouts", get(idle_timeouts))
             .route("/api/v1/events", get(events))
             .with_state(Arc::clone(&self.app));
         runtime.spawn(async { axum::serve(listener, router).await.unwrap() });
@@ -143,6 +145,12 @@ async fn drops(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let mut known = app.known.lock().unwrap();
     known.asked.push(uri.to_string());
     Json(json!({ "drops": known.drops })).into_response()
+}
+
+async fn idle_timeouts(State(app): State<Arc<App>>, uri: Uri) -> Response {
+    let mut known = app.known.lock().unwrap();
+    known.asked.push(uri.to_string());
+    Json(json!({ "idle_timeouts": known.idle_timeouts })).into_response()
 }
 
 async fn events(State(app): State<Arc<App>>) -> Response {

@@ -72,6 +72,23 @@ fn no_drop_is_said_and_lost_events_too() {
 }
 
 #[test]
+fn suspected_idle_timeouts_are_shown_where_there_are_any() {
+    let daemon = crate::daemon::Daemon::start(canned::sockets(), Vec::new());
+    daemon.known(|known| {
+        known.idle_timeouts = vec![canned::idle_timeout(["Connections die.", "Probe."]); 21];
+    });
+    let Some(open) = Open::with(daemon) else { return };
+    open.chrome.wait("document.querySelectorAll('#idle li').length === 20", "document.body.innerText");
+    assert!(open.text_of("#idle").starts_with("Suspected idle timeouts"), "{}", open.text_of("#idle"));
+    assert_eq!(open.text_of("#idle-count"), "the 20 with the most evidence, of 21");
+    assert_eq!(open.text_of("#idle li"), "Connections die.\n\nProbe.");
+    // They went out of sight.
+    open.daemon.known(|known| known.idle_timeouts.clear());
+    open.chrome.eval("void load_idle()");
+    open.chrome.wait("document.querySelector('#idle').hidden", "document.body.innerText");
+}
+
+#[test]
 fn a_daemon_that_is_gone_is_said_and_its_return_is_seen() {
     let Some(mut open) = Open::canned() else { return };
     assert_eq!(open.text_of("#link"), "Live");

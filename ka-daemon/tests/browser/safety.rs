@@ -26,7 +26,9 @@ fn names_that_hold_markup_are_shown_as_names() {
     sockets.push(canned::hostile());
     let words = [canned::HOSTILE, canned::HOSTILE];
     let daemon = Daemon::start(sockets, vec![canned::dropped(1, 0.0, canned::HOSTILE, words)]);
+    daemon.known(|known| known.idle_timeouts = vec![canned::idle_timeout(words)]);
     let Some(open) = Open::with(daemon) else { return };
+    open.chrome.wait("!document.querySelector('#idle').hidden", "document.body.innerText");
     open.daemon.tell(Event::Drop(Box::new(canned::dropped(2, 0.0, canned::HOSTILE, words))));
     open.chrome.wait("document.querySelectorAll('#drops li').length === 2", "document.body.innerText");
     open.chrome.type_into("#text", "onerror");
@@ -35,8 +37,8 @@ fn names_that_hold_markup_are_shown_as_names() {
     assert_eq!(open.column(7), [format!("{} 666", canned::HOSTILE)]);
     let shown = open.text_of("main");
     // The process and the policy in the row; process, executable, preset, policy and advice below it; three words in
-    // each of two drops.
-    assert_eq!(shown.matches(canned::HOSTILE).count(), 2 + 5 + 6, "{shown}");
+    // each of two drops; two in an idle timeout.
+    assert_eq!(shown.matches(canned::HOSTILE).count(), 2 + 5 + 6 + 2, "{shown}");
     assert_eq!(open.chrome.eval("document.querySelectorAll('main img, main script, main iframe').length"), 0);
     assert_eq!(open.chrome.text("document.title"), "ka: TCP keepalive of this node");
     assert_eq!(open.chrome.log("browser"), [""; 0]);
@@ -51,7 +53,7 @@ fn it_runs_under_its_policy_without_errors_and_asks_nobody_else() {
     open.chrome.click("#theme");
     let origin = open.daemon.url();
     let asked = requests(&open);
-    let expected = ["", "api/v1/sockets", "api/v1/drops", "api/v1/events"];
+    let expected = ["", "api/v1/sockets", "api/v1/drops", "api/v1/idle-timeouts", "api/v1/events"];
     for path in expected {
         assert!(asked.iter().any(|url| url.starts_with(&format!("{origin}{path}"))), "{path}: {asked:?}");
     }

@@ -3,6 +3,7 @@
 
 mod drops;
 mod fake;
+mod idle_timeouts;
 mod sockets;
 mod top;
 

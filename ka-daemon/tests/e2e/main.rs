@@ -14,6 +14,7 @@ mod capture;
 mod case;
 mod daemon;
 mod load;
+mod middle;
 mod net;
 mod records;
 mod runner;

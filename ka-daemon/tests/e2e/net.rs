@@ -56,18 +56,80 @@ pub(crate) struct Nstat {
     pub(crate) paws_old_ack: u64,
 }
 
+/// A network namespace.
+#[derive(Debug)]
+pub(crate) struct Namespace(File);
+
+impl Namespace {
+    /// A new one.
+    pub(crate) fn new() -> Result<Self> {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+                    File::open("/proc/thread-self/ns/net").context("/proc/thread-self/ns/net").map(Self)
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A path by which other programs find it.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Its inode number, its name in records and metrics.
+    fn inode(&self) -> Result<u64> {
+        Ok(self.0.metadata().context("stat of a namespace")?.ino())
+    }
+
+    /// Runs `work` in a thread that is in it: what it opens and starts belongs there.
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).context("setns")?;
+                    work()
+                })
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs a command in it to its end and returns what it printed.
+    pub(crate) fn command(&self, program: &str, args: &[&str]) -> Result<String> {
+        self.within(|| {
+            let output = Command::new(program)
+                .args(args)
+                .stdin(Stdio::null())
+                .output()
+                .with_context(|| format!("cannot run {program}"))?;
+            if !output.status.success() {
+                bail!(
+                    "{program} {}: {}: {}",
+                    args.join(" "),
+                    output.status,
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+            }
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        })
+    }
+}
+
 /// The pair.
 #[derive(Debug)]
 pub(crate) struct Net {
-    a: File,
-    b: File,
+    a: Namespace,
+    b: Namespace,
 }
 
 impl Net {
     /// Makes both namespaces, their devices and addresses.
     pub(crate) fn new() -> Result<Self> {
-        let net = Self { a: namespace()?, b: namespace()? };
-        let peer = format!("/proc/{}/fd/{}", std::process::id(), net.b.as_raw_fd());
+        let net = Self { a: Namespace::new()?, b: Namespace::new()? };
+        let peer = net.b.path();
         let (a, b) = (Side::A.device(), Side::B.device());
         net.ip(Side::A, &format!("link add {a} type veth peer name {b} netns {peer}"))?;
         for (side, host) in [(Side::A, 1), (Side::B, 2)] {
@@ -93,7 +155,7 @@ impl Net {
         text.parse().expect("a literal address parses")
     }
 
-    fn file(&self, side: Side) -> &File {
+    fn of(&self, side: Side) -> &Namespace {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
@@ -102,41 +164,17 @@ impl Net {
 
     /// The namespace's inode number, its name in records and metrics.
     pub(crate) fn inode(&self, side: Side) -> Result<u64> {
-        Ok(self.file(side).metadata().context("stat of a namespace")?.ino())
+        self.of(side).inode()
     }
 
     /// Runs `work` in a thread that is in the namespace: what it opens and starts belongs there.
     pub(crate) fn within<T: Send>(&self, side: Side, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let file = self.file(side);
-        std::thread::scope(|scope| {
-            scope
-                .spawn(|| {
-                    setns(file.as_fd(), CloneFlags::CLONE_NEWNET).context("setns")?;
-                    work()
-                })
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        self.of(side).within(work)
     }
 
     /// Runs a command in the namespace to its end and returns what it printed.
     pub(crate) fn command(&self, side: Side, program: &str, args: &[&str]) -> Result<String> {
-        self.within(side, || {
-            let output = Command::new(program)
-                .args(args)
-                .stdin(Stdio::null())
-                .output()
-                .with_context(|| format!("cannot run {program}"))?;
-            if !output.status.success() {
-                bail!(
-                    "{program} {}: {}: {}",
-                    args.join(" "),
-                    output.status,
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-            }
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        })
+        self.of(side).command(program, args)
     }
 
     /// Starts a command in the namespace.
@@ -239,16 +277,4 @@ fn parse_netstat(text: &str) -> Result<BTreeMap<&str, u64>> {
         .context("a TcpExt value in netstat")?;
     ensure!(counters.len() > 10, "netstat has only {} TcpExt counters", counters.len());
     Ok(counters)
-}
-
-fn namespace() -> Result<File> {
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
-                File::open("/proc/thread-self/ns/net").context("/proc/thread-self/ns/net")
-            })
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }

@@ -1,4 +1,4 @@
-//! Options of the commands that show: `sockets`, `top` and `drops`.
+//! Options of the commands that show: `sockets`, `top`, `drops` and `idle-timeouts`.
 
 use std::path::PathBuf;
 
@@ -58,6 +58,19 @@ Examples:
   ka-daemon drops --limit 10
   ka-daemon drops --follow --pod cart-7d4
   ka-daemon drops --cause reset_by_probe,timeout_after_idle --json
+
+Exit codes:
+  0  shown, even if there were none; or the reader of a pipe had enough
+  1  no daemon could be asked, or the output not be written
+  2  an option or its value is wrong";
+
+/// What `ka-daemon idle-timeouts --help` ends with.
+pub(super) const IDLE_TIMEOUTS_HELP: &str = "\
+A running daemon learns them from connections that were silent for 5 s or longer, and forgets what is older \
+than 12 to 24 hours. docs/idle-timeouts.md tells the method, and what it cannot know.
+
+Example:
+  ka-daemon idle-timeouts --json | jq 'select(.min_seconds != null)'
 
 Exit codes:
   0  shown, even if there were none; or the reader of a pipe had enough
@@ -156,6 +169,29 @@ pub struct DropsArgs {
 }
 
 impl DropsArgs {
+    /// How output looks.
+    #[must_use]
+    pub const fn look(&self) -> LookArgs {
+        self.look
+    }
+}
+
+/// Options of `idle-timeouts`.
+#[derive(Clone, Debug, Args)]
+pub struct IdleTimeoutsArgs {
+    /// A JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Leave out what to do about it.
+    #[arg(long, conflicts_with = "json")]
+    pub brief: bool,
+    #[command(flatten)]
+    pub(crate) daemon: DaemonArgs,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+}
+
+impl IdleTimeoutsArgs {
     /// How output looks.
     #[must_use]
     pub const fn look(&self) -> LookArgs {

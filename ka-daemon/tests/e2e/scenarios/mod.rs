@@ -2,6 +2,7 @@
 //! namespaces' records as a whole; the case itself checks conservation and the kernel's counters.
 
 mod healthy;
+mod idle_timeout;
 mod interrupted;
 mod inventory;
 mod lifecycle;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     [
         inventory::SCENARIOS,
         policy::SCENARIOS,
+        idle_timeout::SCENARIOS,
         healthy::SCENARIOS,
         interrupted::SCENARIOS,
         lifecycle::SCENARIOS,
