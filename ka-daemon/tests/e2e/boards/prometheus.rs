@@ -28,6 +28,12 @@ impl Span {
         Ok(Self { start: aligned(now - length.as_secs_f64()), end: aligned(now), step })
     }
 
+    /// The step that the first one is compared with, where the first scrape was at this time.
+    pub(crate) fn base(&self, first_scrape: f64) -> f64 {
+        let step = self.step.as_secs_f64();
+        ((first_scrape / step).ceil() * step).max(self.start - step)
+    }
+
     pub(crate) fn seconds(&self) -> f64 {
         self.end - self.start
     }
