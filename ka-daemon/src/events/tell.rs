@@ -11,9 +11,10 @@ use crate::inventory::describe::{end, in_force};
 use crate::inventory::namespace::Sysctls;
 use crate::inventory::presets::Raw;
 use crate::owner::Owner;
+use crate::policy::Connection;
 use crate::table::{Cause, Clock, Snapshot, tcp};
 use crate::view::event::{ProbeUnanswered, Totals};
-use crate::view::{DropView, Event, explain};
+use crate::view::{DropView, Event, PassedLimit, explain};
 
 /// Tells what happens.
 pub struct Teller {
@@ -62,15 +63,19 @@ impl Teller {
         };
         let settings = in_force(raw, &inherited, clock);
         let keepalive = record.flags & Record::KEEPALIVE != 0;
-        let preset =
-            if keepalive { raw.preset(&self.config.load().presets, clock, &owner.comm) } else { None };
+        let config = self.config.load();
+        let preset = if keepalive { raw.preset(&config.presets, clock, &owner.comm) } else { None };
+        let local = end(record.family, record.local, record.local_port);
+        let remote = end(record.family, record.remote, record.remote_port);
+        let keepidle = keepalive.then(|| Duration::from_secs(settings.keepidle.into()));
+        let connection = Connection { local, remote, owner, keepidle };
         let mut view = DropView {
             id: 0,
             time_seconds: self.time(record),
             cause: dropped.cause.label().to_owned(),
             timer: dropped.timer.label().to_owned(),
-            local: end(record.family, record.local, record.local_port),
-            remote: end(record.family, record.remote, record.remote_port),
+            local,
+            remote,
             state: tcp::state_name(record.state).to_owned(),
             netns: record.netns,
             inode: record.inode,
@@ -82,6 +87,10 @@ impl Teller {
             preset: preset.map(|name| name.to_string()),
             user_timeout_ms: record.user_timeout_ms,
             idle_seconds: dropped.idle.as_secs_f64(),
+            passed: config.policies.passed(&connection, dropped.idle).map(|policy| PassedLimit {
+                policy: policy.name.to_string(),
+                idle_limit_seconds: policy.idle_limit.as_secs_f64(),
+            }),
             probes_out: record.probes_out,
             retransmits: record.retransmits,
             unacked: record.unacked,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Policies, Reason};
+use super::{Policies, Policy, Reason};
 use crate::owner::Owner;
 
 /// An established socket, as far as a verdict needs it. `TCP_USER_TIMEOUT` is no part of it: it ends a
@@ -87,5 +87,20 @@ impl Policies {
                 each(place, reason);
             }
         }
+    }
+
+    /// The shortest limit that a silence has passed of those that would cut the connection.
+    #[must_use]
+    pub fn passed(&self, connection: &Connection<'_>, idle: Duration) -> Option<&Policy> {
+        let mut passed: Option<&Policy> = None;
+        self.judge(
+            connection,
+            || None,
+            |place, _| {
+                let policy = self.get(place).filter(|policy| policy.idle_limit <= idle);
+                passed = passed.into_iter().chain(policy).min_by_key(|policy| policy.idle_limit);
+            },
+        );
+        passed
     }
 }

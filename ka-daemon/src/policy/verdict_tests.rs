@@ -57,6 +57,42 @@ fn half_of_the_limit_is_when_alerts_begin() {
 }
 
 #[test]
+fn the_shortest_limit_that_a_silence_passed_is_found() {
+    let policies =
+        parse("policies: [{name: long, idle_limit: 350s}, {name: short, idle_limit: 60s}, {name: day, idle_limit: 1d}]")
+            .unwrap();
+    let owner = Owner::default();
+    let passed = |keepidle: Option<u64>, idle| {
+        let connection = Connection {
+            local: "10.0.0.1:1".parse().unwrap(),
+            remote: "10.0.0.2:2".parse().unwrap(),
+            owner: &owner,
+            keepidle: keepidle.map(seconds),
+        };
+        policies.passed(&connection, seconds(idle)).map(|policy| policy.name.to_string())
+    };
+    for (keepidle, idle, expected) in [
+        (None, 59, None),
+        (None, 60, Some("short")),
+        (None, 400, Some("short")),
+        // Its probes stayed below the one, and did not below the other.
+        (Some(100), 400, Some("short")),
+        (Some(59), 400, None),
+        (Some(350), 349, Some("short")),
+    ] {
+        assert_eq!(passed(keepidle, idle).as_deref(), expected, "{keepidle:?} {idle}");
+    }
+    let only_long = parse("policies: [{name: long, idle_limit: 350s}]").unwrap();
+    let connection = Connection {
+        local: "10.0.0.1:1".parse().unwrap(),
+        remote: "10.0.0.2:2".parse().unwrap(),
+        owner: &owner,
+        keepidle: Some(seconds(15)),
+    };
+    assert!(only_long.passed(&connection, seconds(400)).is_none(), "keepalive stayed below");
+}
+
+#[test]
 fn policies_are_judged_in_order_and_the_peer_is_asked_once() {
     let policies = parse(
         "policies:

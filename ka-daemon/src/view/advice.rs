@@ -53,6 +53,14 @@ pub(super) fn of(drop: &DropView, cause: Cause) -> String {
 }
 
 fn keepalive_timeout(drop: &DropView) -> String {
+    if let Some(limit) = passed(drop) {
+        return format!(
+            "{limit} Where it drops the packets of what it forgot, this is how that ends: set {} below that limit, it \
+             was {}. Otherwise the peer or the path to it was gone.",
+            knob(drop),
+            keepidle(drop)
+        );
+    }
     let mut advice = "The peer or the path to it was gone.".to_owned();
     if drop.keepcnt == 1 {
         advice += " With TCP_KEEPCNT at 1 a single lost packet looks the same: allow for more.";
@@ -113,7 +121,9 @@ fn user_timeout(drop: &DropView) -> String {
 /// Who may have forgotten the connection, what that says of its limit, and `then` what to do.
 fn forgotten(drop: &DropView, how: &str, then: &str) -> String {
     let idle = duration(drop.idle_seconds);
-    if drop.idle_seconds < SHORT_IDLE_SECONDS {
+    if let Some(limit) = passed(drop) {
+        format!("{limit} {then}")
+    } else if drop.idle_seconds < SHORT_IDLE_SECONDS {
         format!(
             "The peer or the path went away; {idle} is short for a middlebox's idle limit, and other keepalive \
              settings would hardly have helped."
@@ -123,6 +133,16 @@ fn forgotten(drop: &DropView, how: &str, then: &str) -> String {
             "A middlebox (firewall, NAT, load balancer) that {how} has an idle limit of at most {idle}. {then}"
         )
     }
+}
+
+/// What the configuration knows of a limit on the way that keepalive did not stay below.
+fn passed(drop: &DropView) -> Option<String> {
+    let limit = drop.passed.as_ref()?;
+    Some(format!(
+        "By the configuration, {} forgets what is idle for {}.",
+        limit.policy,
+        duration(limit.idle_limit_seconds)
+    ))
 }
 
 fn probe_sooner(drop: &DropView) -> String {
@@ -166,9 +186,11 @@ fn turn_on(drop: &DropView, idle: f64) -> String {
 /// The measure here is the age of data; probes and their answers carry none.
 fn reset_while_idle(drop: &DropView) -> String {
     let idle = duration(drop.idle_seconds);
-    let who = format!(
-        "The peer, or a load balancer (Azure's does so), resets connections that are idle for {idle}."
-    );
+    let who = passed(drop).unwrap_or_else(|| {
+        format!(
+            "The peer, or a load balancer (Azure's does so), resets connections that are idle for {idle}."
+        )
+    });
     let then = if !drop.keepalive {
         turn_on(drop, drop.idle_seconds)
     } else if f64::from(drop.keepidle_seconds) >= drop.idle_seconds {

@@ -8,6 +8,15 @@ use utoipa::ToSchema;
 use super::socket::Origins;
 use crate::owner::Owner;
 
+/// A configured idle limit that a connection had passed, and that its keepalive did not stay below.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PassedLimit {
+    /// The policy's name.
+    pub policy: String,
+    /// Its limit.
+    pub idle_limit_seconds: f64,
+}
+
 /// One dropped connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DropView {
@@ -47,6 +56,9 @@ pub struct DropView {
     pub user_timeout_ms: u32,
     /// How long the connection had been idle, by the measure that its cause turns on.
     pub idle_seconds: f64,
+    /// The shortest idle limit of a policy that this silence had passed; none: no policy knows of one.
+    #[serde(default)]
+    pub passed: Option<PassedLimit>,
     /// Probes that were out, unanswered.
     pub probes_out: u8,
     /// Retransmissions in a row.

@@ -1,9 +1,9 @@
 //! Every cause and its variants, each with the exact words.
 
-use super::DropView;
 use super::explain::explain;
 use super::socket::{Origin, Origins};
 use super::testing::dropped;
+use super::{DropView, PassedLimit};
 use crate::owner::Owner;
 use crate::table::Cause;
 
@@ -222,6 +222,55 @@ fn timeout_after_idle() {
         "The peer or the path went away; 12 s is short for a middlebox's idle limit, and other keepalive settings \
          would hardly have helped.",
     );
+}
+
+#[test]
+fn a_policy_that_knows_the_limit_is_named() {
+    let nlb = |drop: &mut DropView| {
+        let (policy, idle_limit_seconds) = ("aws-nlb".to_owned(), 350.0);
+        drop.passed = Some(PassedLimit { policy, idle_limit_seconds });
+    };
+    let off = |drop: &mut DropView| {
+        off(drop);
+        nlb(drop);
+    };
+    let slow = |drop: &mut DropView| {
+        (drop.keepidle_seconds, drop.probes_out) = (600, 1);
+        nlb(drop);
+    };
+    let limit = "By the configuration, aws-nlb forgets what is idle for 5 min 50 s.";
+    for (cause, timer, change, then) in [
+        (
+            Cause::ResetByProbe,
+            "none",
+            &slow as &dyn Fn(&mut DropView),
+            "If it was not the peer that restarted, set TCP_KEEPIDLE below that limit: it was 10 min, set by the \
+             application.",
+        ),
+        (
+            Cause::ResetAfterIdle,
+            "none",
+            &off,
+            "Keepalive was off: turn it on (SO_KEEPALIVE), with TCP_KEEPIDLE below that limit. Turning it on is not \
+             enough: keepidle would be 2 h by net.ipv4.tcp_keepalive_time.",
+        ),
+        (
+            Cause::ResetWhileIdle,
+            "none",
+            &slow,
+            "Keepalive was on, but its first probe was still to come: keepidle was 10 min, set by the application. Set \
+             TCP_KEEPIDLE lower. That helps if the limit counts packets; a limit that counts data is to be raised.",
+        ),
+        (
+            Cause::KeepaliveTimeout,
+            "keepalive",
+            &slow,
+            "Where it drops the packets of what it forgot, this is how that ends: set TCP_KEEPIDLE below that limit, it \
+             was 10 min, set by the application. Otherwise the peer or the path to it was gone.",
+        ),
+    ] {
+        assert_eq!(case(cause, timer, 600.0, change).advice, format!("{limit} {then}"), "{cause:?}");
+    }
 }
 
 #[test]

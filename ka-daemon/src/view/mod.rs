@@ -23,7 +23,7 @@ pub(crate) mod testing;
 mod user_timeout;
 pub mod words;
 
-pub use drops::DropView;
+pub use drops::{DropView, PassedLimit};
 pub use event::Event;
 pub use filter::Filter;
 pub use idle_timeout::IdleTimeoutView;

@@ -63,6 +63,7 @@ pub(crate) fn drop_view() -> DropView {
         preset: None,
         user_timeout_ms: 0,
         idle_seconds: 150.0,
+        passed: None,
         probes_out: 9,
         retransmits: 0,
         unacked: 0,
@@ -137,6 +138,7 @@ pub(crate) fn dropped() -> DropView {
         origin: Origins { keepidle: set, keepintvl: set, keepcnt: set },
         preset: Some("go".to_owned()),
         idle_seconds: 0.0,
+        passed: None,
         probes_out: 0,
         owner: Owner { pid: Some(1234), comm: "server".to_owned(), ..Owner::default() },
         ..drop_view()

@@ -128,6 +128,7 @@ pub(crate) fn drop_view(number: u32) -> DropView {
         preset: None,
         user_timeout_ms: 0,
         idle_seconds: 150.0,
+        passed: None,
         probes_out: 9,
         retransmits: 0,
         unacked: 0,

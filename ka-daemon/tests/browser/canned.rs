@@ -268,6 +268,7 @@ pub(crate) fn dropped(id: u64, ago: f64, cause: &str, words: [&str; 2]) -> DropV
         preset: of.preset,
         user_timeout_ms: 0,
         idle_seconds: 150.0,
+        passed: None,
         probes_out: 9,
         retransmits: 0,
         unacked: 0,
