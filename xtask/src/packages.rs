@@ -32,8 +32,10 @@ pub(crate) const NATIVE: &[Program] = &[
     program("go", "a real Go program's keepalive", ["golang-go", "golang", "go", "go"]),
     program("nginx", "a real nginx with so_keepalive", ["nginx-light", "nginx", "nginx", "nginx"]),
     PROMTOOL,
-    program("python3", "clients in the language of the README", ["python3", "python3", "python", "python3"]),
+    program("python3", "clients in the language of the README", PYTHON),
 ];
+
+const PYTHON: [&str; 4] = ["python3", "python3", "python", "python3"];
 
 const PROMTOOL: Program =
     program("promtool", "Prometheus' own check of the metrics page and of the rules", PROMETHEUS);
@@ -65,6 +67,17 @@ pub(crate) const BROWSER: &[Program] = &[program(
     "chromedriver",
     "Chromium and its driver, for the tests of the page in a browser",
     ["chromium-driver", "chromedriver", "chromium", "chromedriver"],
+)];
+
+/// For the dashboards' schema.
+pub(crate) const SCHEMA: &[Program] =
+    &[program("python3", "reads the dashboards with Grafana's Foundation SDK", PYTHON)];
+
+/// Where Python comes without pip, as Debian's does.
+pub(crate) const PIP: &[Program] = &[program(
+    "pip3",
+    "fetches Grafana's Foundation SDK",
+    ["python3-pip", "python3-pip", "python-pip", "python3-pip"],
 )];
 
 /// For the queries of the dashboards.

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 
 pub(crate) mod native;
 mod rules;
+mod schema;
 pub(crate) mod tally;
 
 use native::Binaries;
@@ -43,6 +44,8 @@ enum Stage {
     Unit,
     /// Rules and routes for Prometheus and Alertmanager
     Rules,
+    /// The dashboards against Grafana's own model of them
+    Schema,
     /// End-to-end tests on this kernel
     Native,
     /// From a cut link to the alert in Alertmanager
@@ -61,6 +64,7 @@ impl Stage {
             Self::Lint => "lint",
             Self::Unit => "unit",
             Self::Rules => "rules",
+            Self::Schema => "schema",
             Self::Native => "native",
             Self::Alert => "alert",
             Self::Load => "load",
@@ -92,7 +96,9 @@ pub(crate) fn run(root: &Path, args: &TestArgs) -> anyhow::Result<ExitCode> {
 
     if ready {
         let mut binaries = None;
-        if stages.iter().any(|stage| !matches!(stage, Stage::Lint | Stage::Unit | Stage::Rules)) {
+        let needs_build =
+            |stage: &Stage| !matches!(stage, Stage::Lint | Stage::Unit | Stage::Rules | Stage::Schema);
+        if stages.iter().any(needs_build) {
             rows.push(timed("build", || {
                 binaries = Some(native::prepare(root)?);
                 Ok(Tally::default())
@@ -121,6 +127,7 @@ fn run_stage(
         Stage::Lint => Ok(lint::checks(root, ebpf_warnings)),
         Stage::Unit => unit(root),
         Stage::Rules => rules::stage(root),
+        Stage::Schema => schema::stage(root),
         Stage::Native => native::scenarios(root, binaries()?, &hooks.chain(filter).collect::<Vec<_>>()),
         Stage::Alert => native::alert(root, binaries()?, &hooks.collect::<Vec<_>>()),
         Stage::Load => native::load(root, binaries()?, &hooks.collect::<Vec<_>>()),
