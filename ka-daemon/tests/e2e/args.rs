@@ -17,7 +17,7 @@ End-to-end tests of ka-daemon: real sockets in network namespaces of their own. 
   --boards FOLDER   the queries of the dashboards in a folder instead of the scenarios
   --seconds N       with --boards: how long connections live and die before (default 40)
   --keep FOLDER     with --boards: where to leave what the queries answered, for pictures
-  --alert FOLDER    the way of an alert instead: FOLDER holds rules and Alertmanager's configuration
+  --alert FOLDER    the ways of alerts instead: FOLDER holds rules and Alertmanager's configuration
   --daemon PATH     the daemon to test (default: $KA_DAEMON)
 
 $KA_E2E_TOOLS is the folder of prebuilt test programs. $KA_E2E_KEEP keeps the daemon's files.

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         }
         args if args.load => load::run(&args).map(|()| true),
         args if args.boards.is_some() => boards::run(&args),
-        args::Args { alert: Some(ref rules), .. } => alert::run(&args, rules).map(|()| true),
+        args::Args { alert: Some(ref rules), .. } => Ok(alert::run(&args, rules)),
         args => runner::run(&args),
     });
     match result {

@@ -53,12 +53,12 @@ pub(crate) fn load(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyh
     one(root, binaries, &[&["--load"], arguments].concat())
 }
 
-/// Runs the way of an alert, with a real Prometheus and Alertmanager.
+/// Runs the ways of alerts, with a real Prometheus and Alertmanager.
 pub(crate) fn alert(root: &Path, binaries: &Binaries, arguments: &[&str]) -> anyhow::Result<Tally> {
     packages::ensure(packages::ALERT)?;
     let folder = root.join("dashboards/prometheus");
     let folder = folder.to_str().context("the path of the repository is no UTF-8")?;
-    one(root, binaries, &[&["--alert", folder], arguments].concat())
+    told(root, binaries, &[&["--alert", folder], arguments].concat())
 }
 
 /// What is one test: its exit code says how it went.

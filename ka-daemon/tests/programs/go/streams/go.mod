@@ -1,0 +1,3 @@
+module ka.test/streams
+
+go 1.19
