@@ -156,7 +156,7 @@ fn explained(case: &Case<'_>, streams: &Streams) -> Result<()> {
 fn kept(way: &Way, case: &Case<'_>) -> Result<()> {
     let page = case.env.daemon.metrics()?;
     ensure!(dropped(&page, KEPT) == 0, "expected no drop of {KEPT}, came {page:?}");
-    let answered = sum(&page, "ka_keepalive_probes_answered_total", &[&format!("comm=\"{}\"", KEPT)]);
+    let answered = sum(&page, "ka_keepalive_probes_answered_total", &[&format!("comm=\"{KEPT}\"")]);
     ensure!(answered >= 4 * STREAMS as u64, "expected answered probes of {KEPT}, came {answered}");
     let alerts = way.alerts(KEPT)?;
     ensure!(alerts.is_empty(), "expected no alert about {KEPT}, came {alerts:?}");
