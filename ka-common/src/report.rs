@@ -41,9 +41,9 @@ pub struct Settlement {
     pub trip_us: u32,
     /// How long before the record this was found out, in ns; at most 4.3 s.
     pub ago_ns: u32,
-    /// As in [`Record`].
+    /// As in [`Record`], when it was found out.
     pub acked_age: u32,
-    /// As in [`Record`].
+    /// As in [`Record`], when it was found out.
     pub received_age: u32,
     /// Segments received since the probe; 65,535: so many or more.
     pub segs_in: u16,

@@ -193,7 +193,6 @@ fn wakeup(kind: Kind, now: u64, counters: &mut Counters) -> u64 {
 /// A settlement made at the begin of the socket's last keepalive run, beside a record of this time.
 #[inline(always)]
 fn along(settled: &mut Settlement, tracked: &Tracked, time_ns: u64) {
-    let jiffies = kernel::jiffies();
     let begin = &tracked.run;
     settled.run_ns = tracked.probe_run_ns;
     settled.probe_us = tracked.probe_us;
@@ -201,8 +200,8 @@ fn along(settled: &mut Settlement, tracked: &Tracked, time_ns: u64) {
     // Another CPU may have looked at the clock before the run began.
     let ago_ns = if time_ns > begin.ns { time_ns - begin.ns } else { 0 };
     settled.ago_ns = if ago_ns < u64::from(u32::MAX) { ago_ns as u32 } else { u32::MAX };
-    settled.acked_age = jiffies.wrapping_sub(begin.rcv_tstamp);
-    settled.received_age = jiffies.wrapping_sub(begin.lrcvtime);
+    settled.acked_age = tracked.settled_jiffies.wrapping_sub(begin.rcv_tstamp);
+    settled.received_age = tracked.settled_jiffies.wrapping_sub(begin.lrcvtime);
     settled.segs_in = few(begin.segs_in.wrapping_sub(tracked.probe_segs_in));
     settled.segs_out = few(begin.segs_out.wrapping_sub(tracked.probe_segs_out));
     settled.flags = u16::from(tracked.settled_flags);

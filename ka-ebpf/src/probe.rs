@@ -89,19 +89,21 @@ pub(crate) fn settle_along(view: &View, tracked: &mut Tracked) {
     let trip_us = answer_us.wrapping_sub(tracked.probe_us);
     tracked.settled_trip_us =
         if trip_us < u64::from(Settlement::NO_TRIP) { trip_us as u32 } else { Settlement::NO_TRIP };
+    tracked.settled_jiffies = kernel::jiffies();
     tracked.settled_flags = flags as u8;
     tracked.settled_state = view.state();
     tracked.settled_waiting = 1;
 }
 
-/// Tells a settlement that waits as a record of its own: there was nothing to ride along with.
+/// Tells a settlement that waits as a record of its own: there was nothing to ride along with. `run_ns` is the begin
+/// of the run in which that is found out.
 #[inline(always)]
-pub(crate) fn told_alone(view: &mut View, tracked: &mut Tracked) {
+pub(crate) fn tell_alone(view: &mut View, tracked: &mut Tracked, run_ns: u64) {
     if tracked.settled_waiting == 0 {
         return;
     }
     tracked.settled_waiting = 0;
-    let mut event = Event::new(Kind::ProbeSettled, Timer::Keepalive, tracked.run.ns);
+    let mut event = Event::new(Kind::ProbeSettled, Timer::Keepalive, run_ns);
     event.state = tracked.settled_state;
     event.probes_out = tracked.run.probes_out;
     event.flags = u16::from(tracked.settled_flags);

@@ -151,7 +151,7 @@ pub(crate) fn keepalive_begin(switches: &Switches, key: u64, sk: u64) {
     }
     run.first_seen_ns = tracked.who.first_seen_ns;
     // Left by a run whose end was never seen.
-    probe::told_alone(&mut run.view, tracked);
+    probe::tell_alone(&mut run.view, tracked, run.begin.ns);
     tracked.run = run.begin;
     probe::settle_along(&run.view, tracked);
     run.settled = tracked.settled_waiting;
@@ -176,7 +176,7 @@ fn keepalive_end(switches: &Switches, run: &mut Run) {
     if run.told == 0 && !find_out(switches, run, tracked) {
         return;
     }
-    probe::told_alone(&mut run.view, tracked);
+    probe::tell_alone(&mut run.view, tracked, run.begin.ns);
 }
 
 /// Finds out what a run of a tracked socket did that no hook told. False: the socket closed, and its entry is

@@ -52,7 +52,8 @@ pub(crate) struct Tracked {
     pub(crate) out_lrcvtime: u32,
     /// As in the [`Settlement`](ka_common::Settlement) that waits.
     pub(crate) settled_trip_us: u32,
-    pub(crate) reserved: u32,
+    /// When it was made, as the kernel counts ages.
+    pub(crate) settled_jiffies: u32,
     /// A keepalive probe was sent and is not settled.
     pub(crate) probe_pending: u8,
     /// Entered by a reset, not by a timer run.
