@@ -147,21 +147,16 @@ proptest! {
         ago_ns in any::<u32>(), // Later than the settlement.
         (run_ns, probe_us) in (1..u64::MAX, 0..u64::MAX / 2),
         (ages, segs) in (any::<[u32; 2]>(), any::<[u16; 2]>()),
-        (flags, shared) in (0..4_u16, 0..8_u16),
+        own in prop::sample::select(vec![0, Record::ANSWERED, Record::ANSWERED | Record::EXACT]),
+        shared in prop::sample::select(vec![0, Record::KEEPALIVE | Record::KERNEL, Record::ORPHAN]),
         (trip_us, state, probes_out) in (0..u32::MAX, any::<u8>(), any::<u8>()),
     ) {
-        let answered = flags & 1 != 0;
-        let own = if answered { Record::ANSWERED } else { 0 } | if flags & 2 != 0 { Record::EXACT } else { 0 };
-        let shared = [Record::KEEPALIVE, Record::ORPHAN, Record::KERNEL]
-            .iter().enumerate().filter(|(i, _)| shared >> i & 1 == 1).fold(0, |flags, (_, flag)| flags | flag);
+        let trip_us = if own == 0 { 0 } else { trip_us };
         let alone = Record {
             run_ns, probe_us, state, probes_out,
-            answer_us: if answered { probe_us + u64::from(trip_us) } else { 0 },
-            acked_age: ages[0], received_age: ages[1],
-            segs_in: segs[0].into(), segs_out: segs[1].into(),
-            flags: shared | own,
-            timer: Timer::Keepalive as u8,
-            inode: 99, snd_wnd: 7, packets_out: 3, unsent: 4,
+            answer_us: if own == 0 { 0 } else { probe_us + u64::from(trip_us) },
+            acked_age: ages[0], received_age: ages[1], segs_in: segs[0].into(), segs_out: segs[1].into(),
+            flags: shared | own, timer: Timer::Keepalive as u8, inode: 99, snd_wnd: 7, packets_out: 3, unsent: 4,
             ..record(Kind::ProbeSettled)
         };
         let next = Record {
@@ -169,13 +164,11 @@ proptest! {
             run_ns: 8, probe_us: 1, acked_age: 2, received_age: 3, segs_in: 4, segs_out: 5, count: 6,
             flags: shared | Record::PROBE_OUT | Record::RESET | Record::TRACKED | Record::SETTLED,
             sk_err: 110, sk_err_soft: 113, flight_age_ms: 5, pending: 3,
-            timer: Timer::None as u8, state: 2, probes_out: 1,
-            kind: Kind::ResetReceived as u8,
+            timer: Timer::None as u8, state: 2, probes_out: 1, kind: Kind::ResetReceived as u8,
             ..alone
         };
         let settled = Settlement {
-            run_ns, probe_us, ago_ns, state, probes_out, flags: own,
-            trip_us: if answered { trip_us } else { 0 },
+            run_ns, probe_us, trip_us, ago_ns, state, probes_out, flags: own,
             acked_age: ages[0], received_age: ages[1], segs_in: segs[0], segs_out: segs[1],
         };
         let report = decode(Report { record: next, settled }.as_bytes()).expect("a sound report");
@@ -187,7 +180,6 @@ proptest! {
     }
 }
 
-/// The ring buffer's bytes of a record alone.
 fn bytes_of(record: &Record) -> Vec<u8> {
     Report::alone(*record).as_bytes().to_vec()
 }
