@@ -1,5 +1,6 @@
 //! One fixed-size record for every kind: who the socket is, its settings, its activity, and the
-//! facts of the event. Written by `ka-ebpf` into the ring buffer, decoded by the daemon.
+//! facts of the event. Written by `ka-ebpf` into the ring buffer, in a [`Report`](crate::Report), decoded by
+//! the daemon.
 //!
 //! Ages are in jiffies at `time_ns`, as the kernel keeps them; the daemon converts. A field that
 //! a kind does not use is 0.
@@ -129,14 +130,14 @@ impl Record {
     /// The kernel itself owns the socket: it has an inode and no file.
     pub const KERNEL: u16 = 1 << 9;
 
-    /// Size in the ring buffer.
+    /// Size of a record alone.
     pub const SIZE: usize = size_of::<Self>();
 }
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not as long as a record.
+    /// Not as long as what lies in the ring buffer.
     Length(usize),
     /// No such [`Kind`](crate::Kind).
     Kind(u8),
@@ -151,7 +152,7 @@ pub enum DecodeError {
 impl core::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Length(n) => write!(f, "a record has {} bytes, got {n}", Record::SIZE),
+            Self::Length(n) => write!(f, "a report has {} bytes, got {n}", crate::Report::SIZE),
             Self::Kind(n) => write!(f, "unknown record kind {n}"),
             Self::Timer(n) => write!(f, "unknown timer {n}"),
             Self::Reason(n) => write!(f, "unknown reason {n} of a suppressed probe"),
@@ -164,25 +165,23 @@ impl core::error::Error for DecodeError {}
 
 #[cfg(feature = "user")]
 impl Record {
-    /// Reads a record from the ring buffer's bytes and checks every closed set in it.
+    /// Checks every closed set in it.
     ///
     /// # Errors
     /// The first field that is not what a record can hold.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn check(&self) -> Result<(), DecodeError> {
         use crate::kind::{Kind, Suppression, Timer};
-        use zerocopy::FromBytes as _;
-        let record = Self::read_from_bytes(bytes).map_err(|_| DecodeError::Length(bytes.len()))?;
-        let kind = Kind::from_byte(record.kind).ok_or(DecodeError::Kind(record.kind))?;
-        if Timer::from_byte(record.timer).is_none() {
-            return Err(DecodeError::Timer(record.timer));
+        let kind = Kind::from_byte(self.kind).ok_or(DecodeError::Kind(self.kind))?;
+        if Timer::from_byte(self.timer).is_none() {
+            return Err(DecodeError::Timer(self.timer));
         }
-        if kind == Kind::Suppressed && Suppression::from_byte(record.reason).is_none() {
-            return Err(DecodeError::Reason(record.reason));
+        if kind == Kind::Suppressed && Suppression::from_byte(self.reason).is_none() {
+            return Err(DecodeError::Reason(self.reason));
         }
-        if !matches!(record.family, 2 | 10) {
-            return Err(DecodeError::Family(record.family));
+        if !matches!(self.family, 2 | 10) {
+            return Err(DecodeError::Family(self.family));
         }
-        Ok(record)
+        Ok(())
     }
 }
 

@@ -1,27 +1,25 @@
-//! Every value of every byte of a record: what is accepted is what was written, what is refused is
+//! Every value of every byte of a report: what is accepted is what was written, what is refused is
 //! refused by name.
 
 use ka_common::record::DecodeError;
-use ka_common::{Kind, Record, Suppression, Timer};
+use ka_common::{Kind, Record, Report, Suppression, Timer};
 use ka_daemon::events::decode::{Undecodable, decode};
 use proptest::prelude::*;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Any numbers in every field, only the closed sets kept to what they may hold.
-fn any_record() -> impl Strategy<Value = Record> {
+fn any_report() -> impl Strategy<Value = Report> {
     (
-        proptest::array::uniform::<_, { Record::SIZE }>(any::<u8>()),
+        proptest::array::uniform::<_, { Report::SIZE }>(any::<u8>()),
         prop::sample::select(Kind::ALL),
         prop::sample::select(Timer::ALL),
         prop::sample::select(Suppression::ALL),
         prop::sample::select(&[2_u16, 10]),
     )
-        .prop_map(|(bytes, kind, timer, reason, family)| Record {
-            kind: kind as u8,
-            timer: timer as u8,
-            reason: reason as u8,
-            family,
-            ..Record::read_from_bytes(&bytes).expect("as long as a record")
+        .prop_map(|(bytes, kind, timer, reason, family)| {
+            let report = Report::read_from_bytes(&bytes).expect("as long as a report");
+            let (kind, timer, reason) = (kind as u8, timer as u8, reason as u8);
+            Report { record: Record { kind, timer, reason, family, ..report.record }, ..report }
         })
 }
 
@@ -44,17 +42,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_corrupt_byte_is_refused_by_name_or_comes_back_as_it_is(record in any_record()) {
-        let mut bytes = record.as_bytes().to_vec();
-        for place in 0..Record::SIZE {
+    fn a_corrupt_byte_is_refused_by_name_or_comes_back_as_it_is(report in any_report()) {
+        let mut bytes = report.as_bytes().to_vec();
+        for place in 0..Report::SIZE {
             let sound = bytes[place];
             for value in 0..=u8::MAX {
                 bytes[place] = value;
-                let read = Record::read_from_bytes(&bytes).expect("as long as a record");
-                match (decode(&bytes), verdict(&read)) {
-                    (Ok(record), None) => prop_assert_eq!(record.as_bytes(), &bytes[..]),
+                let read = Report::read_from_bytes(&bytes).expect("as long as a report");
+                match (decode(&bytes), verdict(&read.record)) {
+                    (Ok(report), None) => prop_assert_eq!(report.as_bytes(), &bytes[..]),
                     (Err(got), Some(error)) => {
-                        prop_assert_eq!(got, Undecodable { kind: Kind::from_byte(read.kind), error });
+                        let kind = Kind::from_byte(read.record.kind);
+                        prop_assert_eq!(got, Undecodable { kind, settled: read.settled.run_ns != 0, error });
                     }
                     (got, expected) => prop_assert!(false, "{got:?}, expected {expected:?}"),
                 }

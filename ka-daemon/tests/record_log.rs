@@ -2,7 +2,7 @@
 //! disk does to them.
 #![recursion_limit = "256"]
 
-use ka_common::{Kind, Record, Suppression, Timer};
+use ka_common::{Kind, Record, Report, Suppression, Timer};
 use ka_daemon::events::{Pump, RecordLog};
 use ka_daemon::table::{Clock, Limits, OwnerLabels, SocketTable};
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ fn address(bytes: &[u8]) -> [u8; 16] {
 fn lines(records: &[Record]) -> Vec<Value> {
     let (mut pump, disk) = pump();
     for record in records {
-        pump.record(record.as_bytes());
+        pump.report(Report::alone(*record).as_bytes());
     }
     pump.tick(101 * SECOND_NS);
     disk.lines()
@@ -189,11 +189,11 @@ fn records_that_count_for_nothing_are_logged_as_such() {
 #[test]
 fn lines_reach_the_file_with_the_tick_and_with_the_end() {
     let (mut pump, disk) = pump();
-    pump.record(record(Kind::ProbeSent).as_bytes());
+    pump.report(Report::alone(record(Kind::ProbeSent)).as_bytes());
     assert_eq!(disk.lines().len(), 0, "a write for each record would cost more than the record");
     pump.tick(100 * SECOND_NS);
     assert_eq!(disk.lines().len(), 1);
-    pump.record(record(Kind::ProbeSettled).as_bytes());
+    pump.report(Report::alone(record(Kind::ProbeSettled)).as_bytes());
     drop(pump);
     assert_eq!(disk.lines().len(), 2);
 }
@@ -201,11 +201,11 @@ fn lines_reach_the_file_with_the_tick_and_with_the_end() {
 #[test]
 fn a_full_disk_ends_the_log_and_nothing_else() {
     let (mut pump, disk) = pump();
-    pump.record(record(Kind::ProbeSent).as_bytes());
+    pump.report(Report::alone(record(Kind::ProbeSent)).as_bytes());
     pump.tick(100 * SECOND_NS);
     disk.0.lock().expect("no test panics while it writes").full = true;
     for n in 0..1000 {
-        pump.record(Record { run_ns: 8 + n, ..record(Kind::ProbeSent) }.as_bytes());
+        pump.report(Report::alone(Record { run_ns: 8 + n, ..record(Kind::ProbeSent) }).as_bytes());
     }
     pump.tick(100 * SECOND_NS);
     pump.tick(100 * SECOND_NS);
@@ -215,7 +215,7 @@ fn a_full_disk_ends_the_log_and_nothing_else() {
     assert_eq!(counted, 1001, "counting goes on");
     disk.0.lock().expect("no test panics while it writes").full = false;
     assert_eq!(pump.log_lost(), 1000, "what was not written is counted, buffered lines included");
-    pump.record(record(Kind::ProbeSettled).as_bytes());
+    pump.report(Report::alone(record(Kind::ProbeSettled)).as_bytes());
     assert_eq!(pump.log_lost(), 1001);
     drop(pump);
     assert_eq!(

@@ -10,7 +10,7 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FEntryContext, FExitContext, ProbeContext, RetProbeContext},
 };
 use aya_log_ebpf::warn;
-use ka_common::{Kind, Record};
+use ka_common::{Kind, Record, Report};
 
 /// Place of `timer_list.function`; written before loading.
 #[unsafe(no_mangle)]
@@ -93,7 +93,7 @@ fn bench_emit(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn emit(progress: &mut Progress) {
-    let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
+    let Some(mut entry) = RECORDS.reserve::<Report>(0) else {
         progress.lost += 1;
         return;
     };
@@ -102,7 +102,8 @@ fn emit(progress: &mut Progress) {
     let (round, place) = (progress.emitted / SOCKETS, progress.emitted % SOCKETS);
     let settles = round & 1 == 1;
     // SAFETY: all fields are integers.
-    let mut record: Record = unsafe { core::mem::zeroed() };
+    let mut report: Report = unsafe { core::mem::zeroed() };
+    let record = &mut report.record;
     record.time_ns = now;
     record.sock = FIRST_SOCKET + place * SOCKET_BYTES;
     record.first_seen_ns = 1;
@@ -122,7 +123,7 @@ fn emit(progress: &mut Progress) {
         record.answer_us = record.probe_us + 100;
         record.segs_in = 1;
     }
-    entry.write(record);
+    entry.write(report);
     progress.emitted += 1;
     let waiting = RECORDS.query(AVAILABLE_DATA);
     if waiting < u64::from(global!(BENCH_WAKEUP_BYTES)) || now - progress.last_wakeup_ns < WAKEUP_INTERVAL_NS

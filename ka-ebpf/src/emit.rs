@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;
-use ka_common::{Counters, Kind, Record, Timer, kind::KIND_SLOTS};
+use ka_common::{Counters, Kind, Record, Report, Settlement, Timer, kind::KIND_SLOTS};
 
 use crate::{
     kernel::{self, flag, layout, member, sized},
@@ -121,24 +121,46 @@ fn index(kind: Kind) -> usize {
 }
 
 /// Emits a record about a socket, tracked or not. One function, so that the stack of 5.10 (512
-/// bytes over all calls) holds a program, this, and nothing in between.
+/// bytes over all calls) holds a program, this, and nothing in between. A settlement that waits in the
+/// socket's entry rides along.
 #[inline(never)]
 pub(crate) fn emit(view: &mut View, tracked: Option<&mut Tracked>, event: &Event) {
     let kind = index(event.kind);
     let Some(counters) = counters() else { return };
-    let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
+    let Some(mut entry) = RECORDS.reserve::<Report>(0) else {
         counters.ring_full[kind] += 1;
+        if let Some(tracked) = tracked {
+            if tracked.settled_waiting != 0 {
+                tracked.settled_waiting = 0;
+                counters.ring_full[index(Kind::ProbeSettled)] += 1;
+            }
+            if matches!(event.kind, Kind::ProbeSent) {
+                tracked.sends(event);
+            }
+        }
         return;
     };
-    view.complete();
-    // SAFETY: `fill` writes every field of the record that was just reserved.
-    let record = unsafe { &mut *entry.as_mut_ptr() };
+    // SAFETY: `along` or `nothing_along`, and `fill` write every field of what was just reserved.
+    let Report { record, settled } = unsafe { &mut *entry.as_mut_ptr() };
     match tracked {
         Some(tracked) => {
+            if tracked.settled_waiting != 0 {
+                tracked.settled_waiting = 0;
+                along(settled, tracked, event.time_ns);
+                counters.emitted[index(Kind::ProbeSettled)] += 1;
+            } else {
+                nothing_along(settled);
+            }
+            if matches!(event.kind, Kind::ProbeSent) {
+                tracked.sends(event);
+            }
+            view.complete();
             tracked::refresh_inode(view.sk, &mut tracked.who);
             fill(record, view, &tracked.who, event);
         }
         None => {
+            nothing_along(settled);
+            view.complete();
             // SAFETY: all fields are integers.
             let mut who: Identity = unsafe { core::mem::zeroed() };
             tracked::identify(view, &mut who);
@@ -166,6 +188,45 @@ fn wakeup(kind: Kind, now: u64, counters: &mut Counters) -> u64 {
     counters.last_wakeup_ns = now;
     counters.wakeups += 1;
     FORCE_WAKEUP
+}
+
+/// No settlement rides along. Word by word: of anything else the compiler makes a call, and on the way from an RST
+/// the stack of 5.10 has no room for one more frame.
+#[inline(always)]
+fn nothing_along(settled: &mut Settlement) {
+    const WORDS: usize = size_of::<Settlement>() / size_of::<u64>();
+    let words: *mut u64 = (&raw mut *settled).cast();
+    let mut i = 0;
+    while i < WORDS {
+        // SAFETY: within the settlement, which is aligned as its first member and holds integers alone.
+        unsafe { words.add(i).write_volatile(0) };
+        i += 1;
+    }
+}
+
+/// A settlement made at the begin of the socket's last keepalive run, beside a record of this time.
+#[inline(always)]
+fn along(settled: &mut Settlement, tracked: &Tracked, time_ns: u64) {
+    let begin = &tracked.run;
+    settled.run_ns = tracked.probe_run_ns;
+    settled.probe_us = tracked.probe_us;
+    settled.trip_us = tracked.settled_trip_us;
+    // Another CPU may have looked at the clock before the run began.
+    let ago_ns = if time_ns > begin.ns { time_ns - begin.ns } else { 0 };
+    settled.ago_ns = if ago_ns < u64::from(u32::MAX) { ago_ns as u32 } else { u32::MAX };
+    settled.acked_age = tracked.settled_jiffies.wrapping_sub(begin.rcv_tstamp);
+    settled.received_age = tracked.settled_jiffies.wrapping_sub(begin.lrcvtime);
+    settled.segs_in = few(begin.segs_in.wrapping_sub(tracked.probe_segs_in));
+    settled.segs_out = few(begin.segs_out.wrapping_sub(tracked.probe_segs_out));
+    settled.flags = u16::from(tracked.settled_flags);
+    settled.state = tracked.settled_state;
+    settled.probes_out = begin.probes_out;
+}
+
+/// A count that matters while it is small.
+#[inline(always)]
+fn few(count: u32) -> u16 {
+    if count < u32::from(u16::MAX) { count as u16 } else { u16::MAX }
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! A keepalive probe's life: sent, suppressed, settled.
 
-use ka_common::{Kind, Record, Suppression, Timer};
+use ka_common::{Kind, Record, Settlement, Suppression, Timer};
 
 use crate::{
     emit::{Event, emit, lost_untracked},
@@ -25,7 +25,7 @@ pub(crate) struct Sent {
     pub(crate) probes_out: u8,
 }
 
-/// Tells a probe that was sent and remembers it until it is settled.
+/// Tells a probe that was sent; as it is told it is remembered until it is settled ([`Tracked::sends`]).
 #[inline(always)]
 pub(crate) fn sent(view: &mut View, tracked: Option<&mut Tracked>, probe: &Sent) {
     let mut event = Event::new(Kind::ProbeSent, Timer::Keepalive, kernel::now());
@@ -41,12 +41,7 @@ pub(crate) fn sent(view: &mut View, tracked: Option<&mut Tracked>, probe: &Sent)
         emit(view, None, &event);
         return;
     };
-    tracked.probe_pending = 1;
-    tracked.probe_run_ns = probe.run_ns;
-    tracked.probe_us = probe.probe_us;
     tracked.probe_rcv_tstamp = probe.rcv_tstamp;
-    tracked.probe_segs_in = probe.segs_in;
-    tracked.probe_segs_out = probe.segs_out;
     tracked.goes_out(probe.lrcvtime);
     // A keepalive probe moves the counter that persist runs compare.
     tracked.zero_window_known = 0;
@@ -65,17 +60,65 @@ pub(crate) fn settle(view: &mut View, tracked: &mut Tracked, timer: Timer, now_n
     let mut event = Event::new(Kind::ProbeSettled, timer, now_ns);
     event.state = view.state();
     event.probes_out = now.probes_out;
-    if now.rcv_tstamp != tracked.probe_rcv_tstamp {
-        event.flags = Record::ANSWERED;
-        event.answer_us = now.mstamp;
-        if tracked.arrival_ns != 0 {
-            event.flags |= Record::EXACT;
-            event.answer_us = tracked.arrival_ns / 1_000;
-        }
-    }
+    (event.flags, event.answer_us) = answer(tracked, &now);
     settlement(&mut event, tracked, &now);
     emit(view, Some(tracked), &event);
 }
+
+/// Whether a probe was answered, as flags of a record, and when.
+#[inline(always)]
+fn answer(tracked: &Tracked, now: &Activity) -> (u16, u64) {
+    if now.rcv_tstamp == tracked.probe_rcv_tstamp {
+        (0, 0)
+    } else if tracked.arrival_ns == 0 {
+        (Record::ANSWERED, now.mstamp)
+    } else {
+        (Record::ANSWERED | Record::EXACT, tracked.arrival_ns / 1_000)
+    }
+}
+
+/// The same as a keepalive run begins that most likely sends the next probe: the settlement waits in the
+/// socket's entry and rides along with whatever is told of the socket next, at the latest with the run's end.
+#[inline(always)]
+pub(crate) fn settle_along(view: &View, tracked: &mut Tracked) {
+    if tracked.probe_pending == 0 {
+        return;
+    }
+    tracked.probe_pending = 0;
+    let (flags, answer_us) = answer(tracked, &view.activity());
+    let trip_us = answer_us.wrapping_sub(tracked.probe_us);
+    tracked.settled_trip_us =
+        if trip_us < u64::from(Settlement::NO_TRIP) { trip_us as u32 } else { Settlement::NO_TRIP };
+    tracked.settled_jiffies = kernel::jiffies();
+    tracked.settled_flags = flags as u8;
+    tracked.settled_state = view.state();
+    tracked.settled_waiting = 1;
+}
+
+/// Tells a settlement that waits as a record of its own: there was nothing to ride along with. `run_ns` is the begin
+/// of the run in which that is found out.
+#[inline(always)]
+pub(crate) fn tell_alone(view: &mut View, tracked: &mut Tracked, run_ns: u64) {
+    if tracked.settled_waiting == 0 {
+        return;
+    }
+    tracked.settled_waiting = 0;
+    let mut event = Event::new(Kind::ProbeSettled, Timer::Keepalive, run_ns);
+    event.state = tracked.settled_state;
+    event.probes_out = tracked.run.probes_out;
+    event.flags = u16::from(tracked.settled_flags);
+    if event.flags & Record::ANSWERED != 0 && tracked.settled_trip_us != Settlement::NO_TRIP {
+        event.answer_us = tracked.probe_us + u64::from(tracked.settled_trip_us);
+    }
+    event.run_ns = tracked.probe_run_ns;
+    event.probe_us = tracked.probe_us;
+    event.segs_in = tracked.run.segs_in.wrapping_sub(tracked.probe_segs_in);
+    event.segs_out = tracked.run.segs_out.wrapping_sub(tracked.probe_segs_out);
+    emit(view, Some(tracked), &event);
+}
+
+// A flag of a settlement fits a byte of the socket's entry.
+const _: () = assert!((Record::ANSWERED | Record::EXACT) <= 0xff);
 
 /// Names the probe that a settlement is about, and what went over the wire since.
 #[inline(always)]

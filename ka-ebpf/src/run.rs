@@ -44,7 +44,9 @@ pub(crate) struct Run {
     pub(crate) in_wakeup: u8,
     /// In `tcp_send_probe0` (kprobe plan).
     pub(crate) in_probe0: u8,
-    pub(crate) reserved: [u8; 8],
+    /// A settlement was made when the run began, and is not told as far as this CPU knows.
+    pub(crate) settled: u8,
+    pub(crate) reserved: [u8; 7],
     /// The socket as the run found it; what moves is read again before the end looks at it.
     pub(crate) view: View,
 }
@@ -96,6 +98,7 @@ pub(crate) fn open(key: u64, sk: u64, timer: Timer) -> Option<&'static mut Run> 
     run.pending = 0;
     run.in_wakeup = 0;
     run.in_probe0 = 0;
+    run.settled = 0;
     Some(run)
 }
 
@@ -147,10 +150,13 @@ pub(crate) fn keepalive_begin(switches: &Switches, key: u64, sk: u64) {
         return;
     }
     run.first_seen_ns = tracked.who.first_seen_ns;
-    probe::settle(&mut run.view, tracked, Timer::Keepalive, run.begin.ns);
+    // Left by a run whose end was never seen.
+    probe::tell_alone(&mut run.view, tracked, run.begin.ns);
+    tracked.run = run.begin;
+    probe::settle_along(&run.view, tracked);
+    run.settled = tracked.settled_waiting;
     tracked.arrival_ns = 0;
     if probes && switches.probe_hook == 0 {
-        tracked.run = run.begin;
         tracked.run_open = 1;
     }
 }
@@ -158,7 +164,7 @@ pub(crate) fn keepalive_begin(switches: &Switches, key: u64, sk: u64) {
 /// `tcp_keepalive_timer` ended.
 #[inline(always)]
 fn keepalive_end(switches: &Switches, run: &mut Run) {
-    if run.told != 0 {
+    if run.told != 0 && run.settled == 0 {
         return;
     }
     let Some(tracked) = same(run) else {
@@ -167,23 +173,29 @@ fn keepalive_end(switches: &Switches, run: &mut Run) {
         }
         return;
     };
+    if run.told == 0 && !find_out(switches, run, tracked) {
+        return;
+    }
+    probe::tell_alone(&mut run.view, tracked, run.begin.ns);
+}
+
+/// Finds out what a run of a tracked socket did that no hook told. False: the socket closed, and its entry is
+/// gone.
+#[inline(always)]
+fn find_out(switches: &Switches, run: &mut Run, tracked: &mut Tracked) -> bool {
     run.view.refresh();
     // A run that sent a probe closes nothing; of any other the reset that it sends may look like one.
     if run.view.probes_out() != run.begin.probes_out.wrapping_add(1) && run.view.closed_now() {
         let old = run.view.state();
         close::unseen(&mut run.view, tracked, Timer::Keepalive, old);
-        return;
+        return false;
     }
-    if switches.probe_hook == 0 {
-        if tracked.run_open == 0 {
-            // Another CPU met the socket first and told.
-            return;
-        }
-        if finish(&mut run.view, tracked) {
-            return;
-        }
+    // Where it is shut another CPU met the socket first and told.
+    let told = switches.probe_hook == 0 && (tracked.run_open == 0 || finish(&mut run.view, tracked));
+    if !told {
+        probe::suppressed(&mut run.view, tracked, run.begin.ns, run.owned != 0);
     }
-    probe::suppressed(&mut run.view, tracked, run.begin.ns, run.owned != 0);
+    true
 }
 
 /// The tracked socket of a run, unless it closed meanwhile or its address was reused.
@@ -287,6 +299,8 @@ pub(crate) fn keepalive_probe(run: &mut Run, result: i32) {
         return;
     }
     let found = same(run);
+    // What is told now takes it along.
+    run.settled = 0;
     if result > 0 {
         probe::congested(&mut run.view, found, run.begin.ns);
         return;

@@ -2,6 +2,7 @@
 //! the probe whose outcome is not known yet, and what later runs compare with.
 
 use crate::{
+    emit::Event,
     kernel::{self, AF_INET6, layout, member, sized},
     maps::TRACKED,
     view::{Begin, View},
@@ -37,7 +38,7 @@ pub(crate) struct Tracked {
     pub(crate) probe_us: u64,
     /// Arrival of the answer, taken as it arrived (`--rtt exact`).
     pub(crate) arrival_ns: u64,
-    /// Begin of the keepalive run in progress, for whoever meets the socket on another CPU first.
+    /// Begin of the last keepalive run, for whoever meets the socket on another CPU first.
     pub(crate) run: Begin,
     pub(crate) probe_rcv_tstamp: u32,
     pub(crate) probe_segs_in: u32,
@@ -49,6 +50,10 @@ pub(crate) struct Tracked {
     pub(crate) reset_packets_out: u32,
     /// When data had last been received as the last keepalive or window probe went out.
     pub(crate) out_lrcvtime: u32,
+    /// As in the [`Settlement`](ka_common::Settlement) that waits.
+    pub(crate) settled_trip_us: u32,
+    /// When it was made, as the kernel counts ages.
+    pub(crate) settled_jiffies: u32,
     /// A keepalive probe was sent and is not settled.
     pub(crate) probe_pending: u8,
     /// Entered by a reset, not by a timer run.
@@ -57,8 +62,7 @@ pub(crate) struct Tracked {
     pub(crate) reset_seen: u8,
     /// It found a probe out.
     pub(crate) reset_probe_out: u8,
-    /// A keepalive run is in progress whose end has to find out whether it sent a probe; `run` holds
-    /// its begin.
+    /// A keepalive run is in progress whose end has to find out whether it sent a probe.
     pub(crate) run_open: u8,
     /// `due_stamp` holds.
     pub(crate) due_told: u8,
@@ -67,10 +71,24 @@ pub(crate) struct Tracked {
     pub(crate) zero_window_probes: u8,
     /// `out_lrcvtime` holds.
     pub(crate) out_known: u8,
-    pub(crate) reserved: [u8; 3],
+    /// The probe that `probe_*` hold was settled at the begin that `run` holds, and nothing of the socket was
+    /// told since: its outcome rides along with the next record.
+    pub(crate) settled_waiting: u8,
+    pub(crate) settled_flags: u8,
+    pub(crate) settled_state: u8,
 }
 
 impl Tracked {
+    /// A probe went out, as its `ProbeSent` says. What waited to be told of the one before is gone by then.
+    #[inline(always)]
+    pub(crate) fn sends(&mut self, sent: &Event) {
+        self.probe_run_ns = sent.run_ns;
+        self.probe_us = sent.probe_us;
+        self.probe_segs_in = sent.segs_in;
+        self.probe_segs_out = sent.segs_out;
+        self.probe_pending = 1;
+    }
+
     /// A keepalive or window probe went out, when data had last been received at this time.
     #[inline(always)]
     pub(crate) fn goes_out(&mut self, lrcvtime: u32) {
@@ -88,7 +106,7 @@ impl Tracked {
 
 // No padding: the verifier of 5.10 refuses to store what was not written.
 const _: () = assert!(size_of::<Identity>() == 72);
-const _: () = assert!(size_of::<Tracked>() == 168);
+const _: () = assert!(size_of::<Tracked>() == 176);
 
 /// What a new entry holds before it is filled in.
 static NOTHING: Tracked = {
@@ -214,7 +232,7 @@ pub(crate) fn find(sk: u64) -> Option<&'static mut Tracked> {
 }
 
 /// The entry of a socket that was just read. One that a socket before it left at its address is removed: its
-/// probe, if one was pending, stays without an outcome, as the daemon sees from the identity that follows.
+/// probe, if one was pending or its outcome waited, stays without an outcome, as the daemon sees from the identity that follows.
 #[inline(always)]
 pub(crate) fn of(view: &View) -> Option<&'static mut Tracked> {
     let tracked = find(view.sk)?;

@@ -11,7 +11,7 @@ use crate::learn::Survival;
 use crate::owner::Held;
 use crate::table::{Found, Nobody, Outcome, Snapshot, SocketTable, Whose};
 use arc_swap::ArcSwap;
-use ka_common::Record;
+use ka_common::{Kind, Record};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const EXPIRY_SHARE: usize = 100;
 
 /// Where records come from: the ring buffer, or a fake in tests.
 pub trait RecordSource {
-    /// Hands over each record that waits, oldest first, and tells how many there were.
+    /// Hands over each report that waits, oldest first, and tells how many there were.
     fn drain(&mut self, each: &mut dyn FnMut(&[u8])) -> usize;
 
     /// Waits until there may be more.
@@ -89,19 +89,21 @@ impl Pump {
         Arc::clone(&self.publish)
     }
 
-    /// Takes one record from the ring buffer's bytes.
-    pub fn record(&mut self, bytes: &[u8]) {
+    /// Takes what the ring buffer's bytes tell: a record, and the settlement before it where one rides along.
+    pub fn report(&mut self, bytes: &[u8]) {
         self.changed = true;
         match decode(bytes) {
-            Ok(record) => {
-                let outcome = self.table.apply_owned(&record, &mut *self.whose);
-                self.tell(&record, outcome);
-                if let Some(log) = &mut self.log {
-                    log.write(&record, &outcome, self.table.clock());
+            Ok(report) => {
+                if let Some(settlement) = report.settlement() {
+                    self.record(&settlement);
                 }
+                self.record(&report.record);
             }
             Err(what) => {
                 self.table.undecodable(what.kind);
+                if what.settled {
+                    self.table.undecodable(Some(Kind::ProbeSettled));
+                }
                 if !self.undecodable_told {
                     self.undecodable_told = true;
                     tracing::error!(
@@ -111,6 +113,14 @@ impl Pump {
                     );
                 }
             }
+        }
+    }
+
+    fn record(&mut self, record: &Record) {
+        let outcome = self.table.apply_owned(record, &mut *self.whose);
+        self.tell(record, outcome);
+        if let Some(log) = &mut self.log {
+            log.write(record, &outcome, self.table.clock());
         }
     }
 
@@ -189,7 +199,7 @@ impl Pump {
 
     /// Takes everything that waits in a source.
     pub fn drain(&mut self, source: &mut impl RecordSource) -> usize {
-        source.drain(&mut |bytes| self.record(bytes))
+        source.drain(&mut |bytes| self.report(bytes))
     }
 
     /// To be called at least every 100 ms: forgets dead sockets, flushes the log, publishes.

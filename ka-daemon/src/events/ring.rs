@@ -11,6 +11,7 @@ use aya_log::EbpfLogger;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::aside::{Aside, Chunk, Items};
+use super::half;
 
 /// The most records that one drain hands over.
 pub const BATCH: usize = 1 << 16;
@@ -47,6 +48,7 @@ impl RingReader {
         // SAFETY: whoever owns a descriptor keeps it until it is dropped.
         let ready = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }
             .map_err(|error| error.into_parts().1)?;
+        half::give_back(&ring);
         let aside = Arc::new(Aside::new(ring));
         let weak = Arc::downgrade(&aside);
         std::thread::Builder::new().name("relief".into()).spawn(move || relieve(&weak))?;

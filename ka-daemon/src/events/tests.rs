@@ -5,9 +5,9 @@ use super::json::Line;
 use super::log::{LogError, RecordLog};
 use super::pump::{Pump, RecordSource};
 use crate::table::Outcome;
-use crate::table::testing::{CLOCK, SECOND_NS, record, table};
+use crate::table::testing::{CLOCK, SECOND_NS, answer, record, table};
 use ka_common::record::DecodeError;
-use ka_common::{Kind, Record, Suppression, Timer};
+use ka_common::{Kind, Record, Report, Settlement, Suppression, Timer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -67,13 +67,15 @@ fn logged(record: &Record) -> Value {
 
 #[test]
 fn every_truncation_and_every_excess_is_refused_by_its_length() {
-    let record = record(Kind::ProbeSent);
-    let mut bytes = record.as_bytes().to_vec();
-    for length in 0..Record::SIZE {
+    let pair = pair();
+    let mut bytes = pair.as_bytes().to_vec();
+    for length in 0..Report::SIZE {
         let error = decode(&bytes[..length]).expect_err("too short");
         assert_eq!(error.error, DecodeError::Length(length));
         let kind = (length > offset_of!(Record, kind)).then_some(Kind::ProbeSent);
         assert_eq!(error.kind, kind, "{length} bytes");
+        let settled = length >= offset_of!(Report, settled) + 8;
+        assert_eq!(error.settled, settled, "{length} bytes");
     }
     bytes.push(0);
     assert!(decode(&bytes).is_err());
@@ -84,7 +86,7 @@ fn every_byte_of_a_closed_set_is_checked() {
     for &kind in Kind::ALL {
         for value in 0..=u8::MAX {
             let spoil = |offset: usize| {
-                let mut bytes = record(kind).as_bytes().to_vec();
+                let mut bytes = bytes_of(&record(kind));
                 bytes[offset] = value;
                 decode(&bytes)
             };
@@ -105,7 +107,7 @@ fn every_byte_of_a_closed_set_is_checked() {
 proptest! {
     #[test]
     fn any_bytes_are_refused_or_come_back_as_they_were(
-        mut bytes in prop::collection::vec(any::<u8>(), Record::SIZE),
+        mut bytes in prop::collection::vec(any::<u8>(), Report::SIZE),
         kind in 0..10_u8,
         timer in 0..6_u8,
         reason in 0..5_u8,
@@ -120,12 +122,16 @@ proptest! {
             && (kind != Kind::Suppressed as u8 || Suppression::from_byte(reason).is_some())
             && family != 1;
         match decode(&bytes) {
-            Ok(record) => {
+            Ok(report) => {
                 prop_assert!(valid);
-                prop_assert_eq!(record.as_bytes(), &bytes[..]);
+                prop_assert_eq!(report.as_bytes(), &bytes[..]);
                 // Whatever the rest holds, the table and the log take it.
-                let outcome = table(4).apply(&record);
-                prop_assert!(serde_json::to_string(&Line::new(&record, &outcome, CLOCK)).is_ok());
+                let mut table = table(4);
+                for record in report.settlement().iter().chain([&report.record]) {
+                    let outcome = table.apply(record);
+                    prop_assert!(outcome != Outcome::Undecodable);
+                    prop_assert!(serde_json::to_string(&Line::new(record, &outcome, CLOCK)).is_ok());
+                }
             }
             Err(error) => {
                 prop_assert!(!valid);
@@ -133,6 +139,92 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn what_rides_along_comes_out_as_it_was_alone(
+        ago_ns in any::<u32>(), // Later than the settlement.
+        (run_ns, probe_us) in (1..u64::MAX, 0..u64::MAX / 2),
+        (ages, segs) in (any::<[u32; 2]>(), any::<[u16; 2]>()),
+        own in prop::sample::select(vec![0, Record::ANSWERED, Record::ANSWERED | Record::EXACT]),
+        shared in prop::sample::select(vec![0, Record::KEEPALIVE | Record::KERNEL, Record::ORPHAN]),
+        (trip_us, state, probes_out) in (0..u32::MAX, any::<u8>(), any::<u8>()),
+    ) {
+        let trip_us = if own == 0 { 0 } else { trip_us };
+        let alone = Record {
+            run_ns, probe_us, state, probes_out,
+            answer_us: if own == 0 { 0 } else { probe_us + u64::from(trip_us) },
+            acked_age: ages[0], received_age: ages[1], segs_in: segs[0].into(), segs_out: segs[1].into(),
+            flags: shared | own, timer: Timer::Keepalive as u8, inode: 99, snd_wnd: 7, packets_out: 3, unsent: 4,
+            ..record(Kind::ProbeSettled)
+        };
+        let next = Record {
+            time_ns: alone.time_ns + u64::from(ago_ns),
+            run_ns: 8, probe_us: 1, acked_age: 2, received_age: 3, segs_in: 4, segs_out: 5, count: 6,
+            flags: shared | Record::PROBE_OUT | Record::RESET | Record::TRACKED | Record::SETTLED,
+            sk_err: 110, sk_err_soft: 113, flight_age_ms: 5, pending: 3,
+            timer: Timer::None as u8, state: 2, probes_out: 1, kind: Kind::ResetReceived as u8,
+            ..alone
+        };
+        let settled = Settlement {
+            run_ns, probe_us, trip_us, ago_ns, state, probes_out, flags: own,
+            acked_age: ages[0], received_age: ages[1], segs_in: segs[0], segs_out: segs[1],
+        };
+        let report = decode(Report { record: next, settled }.as_bytes()).expect("a sound report");
+        prop_assert_eq!(report.settlement(), Some(alone));
+        prop_assert_eq!(report.record, next);
+        let late = Report { settled: Settlement { trip_us: Settlement::NO_TRIP, ..settled }, ..report };
+        prop_assert_eq!(late.settlement(), Some(Record { answer_us: 0, ..alone }));
+        prop_assert_eq!(Report::alone(next).settlement(), None);
+    }
+}
+
+fn bytes_of(record: &Record) -> Vec<u8> {
+    Report::alone(*record).as_bytes().to_vec()
+}
+
+/// The probe after that of [`record`], and the outcome of that.
+fn pair() -> Report {
+    let alone = answer();
+    let settled = Settlement {
+        run_ns: alone.run_ns,
+        probe_us: alone.probe_us,
+        trip_us: 45,
+        ago_ns: 1_000,
+        acked_age: alone.acked_age,
+        received_age: alone.received_age,
+        segs_in: 1,
+        flags: Record::ANSWERED,
+        ..Settlement::NONE
+    };
+    Report { record: Record { run_ns: 8, ..record(Kind::ProbeSent) }, settled }
+}
+
+#[test]
+fn the_outcome_of_the_probe_before_is_counted_and_logged_before_the_next_probe() {
+    let file = Shared::default();
+    let log = RecordLog::to(Path::new("records"), Box::new(file.clone()));
+    let mut pump = Pump::new(table(8), Some(log));
+    let mut bad = pair();
+    bad.record.family = 1;
+    let reports = [bytes_of(&record(Kind::ProbeSent)), pair().as_bytes().to_vec(), bad.as_bytes().to_vec()];
+    assert_eq!(pump.drain(&mut Fake(reports.to_vec())), 3);
+    pump.tick(100 * SECOND_NS);
+    let snapshot = pump.snapshots().load_full();
+    assert_eq!((snapshot.received(Kind::ProbeSent), snapshot.received(Kind::ProbeSettled)), (2, 1));
+    for kind in [Kind::ProbeSent, Kind::ProbeSettled] {
+        assert_eq!(snapshot.undecodable[kind as usize], 1, "{kind:?}: the third is lost whole");
+    }
+    let totals = &snapshot.owners[0];
+    assert_eq!((totals.sent, totals.answered, totals.rtt.count()), (2, 1, 1));
+    let lines = file.lines();
+    let kinds: Vec<_> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["probe_sent", "probe_settled", "probe_sent"]);
+    assert_eq!(
+        (&lines[1]["rtt_us"], &lines[1]["run_ns"], &lines[2]["run_ns"]),
+        (&json!(45), &json!(7), &json!(8))
+    );
 }
 
 #[test]
@@ -223,7 +315,7 @@ fn the_pump_counts_logs_and_publishes() {
     let log = RecordLog::to(Path::new("records"), Box::new(file.clone()));
     let mut pump = Pump::new(table(8), Some(log));
     let published = pump.snapshots();
-    let sent = record(Kind::ProbeSent).as_bytes().to_vec();
+    let sent = bytes_of(&record(Kind::ProbeSent));
     let mut bad = sent.clone();
     bad[offset_of!(Record, timer)] = 77;
     let mut source = Fake(vec![sent.clone(), sent, bad, vec![1, 2, 3]]);
@@ -248,10 +340,10 @@ fn a_full_disk_ends_the_log_and_not_the_counting() {
     let log = RecordLog::to(Path::new("records"), Box::new(file.clone()));
     let mut pump = Pump::new(table(8), Some(log));
     let sent = record(Kind::ProbeSent);
-    pump.record(sent.as_bytes());
+    pump.report(&bytes_of(&sent));
     pump.tick(100 * SECOND_NS);
     assert_eq!(pump.log_lost(), 1, "what was buffered is lost");
-    pump.record(Record { run_ns: 8, ..sent }.as_bytes());
+    pump.report(&bytes_of(&Record { run_ns: 8, ..sent }));
     pump.tick(100 * SECOND_NS);
     assert_eq!((pump.log_lost(), pump.snapshots().load().owners[0].sent), (2, 2));
     assert!(file.lines().is_empty());

@@ -49,7 +49,7 @@ pub enum Outcome {
         /// How, where that is counted.
         ended: Option<Ended>,
     },
-    /// Not a record that [`ka_common::Record::decode`] would have let pass; counted as such.
+    /// Not a record that [`ka_common::Report::decode`] would have let pass; counted as such.
     Undecodable,
 }
 

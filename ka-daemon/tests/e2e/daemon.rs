@@ -168,6 +168,25 @@ impl Daemon {
         Ok((Duration::from_secs_f64(get("process_cpu_seconds_total")?), rss as u64))
     }
 
+    /// Resident KiB of each of its mappings of this name and size.
+    pub(crate) fn mapping_rss_kib(&self, name: &str, size_kib: u64) -> Result<Vec<u64>> {
+        let text = fs::read_to_string(format!("/proc/{}/smaps", self.pid)).context("smaps")?;
+        let kib = |line: &str, what| -> Option<u64> {
+            line.strip_prefix(what)?.trim().strip_suffix(" kB")?.trim().parse().ok()
+        };
+        let (mut named, mut sized, mut found) = (false, false, Vec::new());
+        for line in text.lines() {
+            if let Some(size) = kib(line, "Size:") {
+                sized = size == size_kib;
+            } else if let Some(rss) = kib(line, "Rss:") {
+                found.extend((named && sized).then_some(rss));
+            } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
+                named = line.ends_with(name);
+            }
+        }
+        Ok(found)
+    }
+
     /// Stops it in its tracks, or lets it go on.
     pub(crate) fn pause(&self, paused: bool) -> Result<()> {
         self.signal(if paused { Signal::SIGSTOP } else { Signal::SIGCONT })

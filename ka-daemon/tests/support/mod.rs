@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ka_common::{Counters, Kind, Record};
+use ka_common::{Counters, Kind, Record, Report};
 use ka_daemon::events::RecordSource;
 use ka_daemon::run::KernelStatus;
 use ka_daemon::status::{Intent, IntentStatus, KernelSide, Plan, ProgramStatus};
@@ -99,7 +99,7 @@ impl RecordSource for FakeSource {
     }
 }
 
-/// The bytes of a record of a healthy tracked connection.
+/// The ring buffer's bytes of a record of a healthy tracked connection.
 pub(crate) fn record(kind: Kind, change: impl FnOnce(&mut Record)) -> Vec<u8> {
     let mut record = Record::new_zeroed();
     record.kind = kind as u8;
@@ -117,5 +117,5 @@ pub(crate) fn record(kind: Kind, change: impl FnOnce(&mut Record)) -> Vec<u8> {
     // Not past its deadline, whatever the machine's uptime is.
     record.time_ns = 1 << 62;
     change(&mut record);
-    record.as_bytes().to_vec()
+    Report::alone(record).as_bytes().to_vec()
 }

@@ -1,14 +1,14 @@
 //! Probes that are answered.
 //! Needs `unsafe` for mounts of a namespace of its own, which no crate here wraps.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
 use super::{Scenario, on_any};
 use crate::capture::{Capture, Tcpdump};
 use crate::case::{Case, Expect};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, sum};
 use crate::net::{Family, Side};
 use crate::tcp::{FAST, Keepalive};
 
@@ -22,6 +22,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("data_is_no_answer_rtt_exact", data_exact),
     on_any("older_than_the_daemon", older),
     on_any("answer_on_another_cpu", other_cpu),
+    on_any("ring_buffer_wraps", wraps),
 ];
 
 /// Three rounds, each answered, with a clean round trip, as many on the wire as counted.
@@ -206,4 +207,54 @@ fn mount_sysfs() -> Result<()> {
     let mounted = unsafe { libc::mount(sys, c"/sys".as_ptr(), sys, 0, std::ptr::null()) };
     ensure!(mounted == 0, "cannot mount sysfs: {}", std::io::Error::last_os_error());
     Ok(())
+}
+
+/// Reports go round a small ring buffer many times, each is read whole, and the second mapping of the buffer is
+/// not resident but for its first page.
+fn wraps(case: &Case<'_>) -> Result<Expect> {
+    const SOCKETS: usize = 40;
+    /// Two records for each probe, 132 probes in the buffer, five times round.
+    const RECORDS: u64 = 2 * 132 * 5;
+    const RING_KIB: u64 = 32;
+    const PAGE_KIB: u64 = 4;
+    let daemon = Daemon::start(&case.env.program, &case.env.hooks, &["--ring-buffer-size", "32KiB"])?;
+    let mut pairs = Vec::new();
+    for _ in 0..SOCKETS {
+        let pair = case.connect(Family::V4)?;
+        pair.a.keepalive(FAST)?;
+        pairs.push(pair);
+    }
+    let deadline = Instant::now() + Duration::from_mins(3);
+    loop {
+        let page = daemon.metrics()?;
+        let records = |name: &str| sum(&page, &format!("ka_records_{name}_total"), &[]);
+        let (emitted, received) = (records("emitted"), records("received"));
+        if received >= RECORDS {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "expected {RECORDS} records, came {received} of {emitted}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let resident = daemon.mapping_rss_kib("anon_inode:bpf-map", PAGE_KIB + 2 * RING_KIB)?;
+    ensure!(
+        resident == [RING_KIB + 2 * PAGE_KIB],
+        "expected the position, the buffer and a page more to be resident, came {resident:?} KiB"
+    );
+    for pair in &pairs {
+        pair.a.keepalive_switch(false)?;
+    }
+    let quiet = Instant::now() + Duration::from_mins(2);
+    loop {
+        let page = daemon.metrics()?;
+        let records = |name: &str| sum(&page, &format!("ka_records_{name}_total"), &[]);
+        let undecodable = sum(&page, "ka_records_lost_total", &["reason=\"undecodable\""]);
+        ensure!(undecodable == 0, "expected every report to be whole, came {undecodable} that are not");
+        if records("emitted") == records("received") {
+            break;
+        }
+        ensure!(Instant::now() < quiet, "expected as many records received as emitted");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    daemon.stop()?;
+    Ok(Expect::nothing())
 }
