@@ -34,7 +34,11 @@ export async function framesOf(panel, answers, theme) {
     // Bars are as long as they are among each other.
     const values = transformed.map((frame) => frame.fields[1]);
     const max = Math.max(...values.flatMap((field) => field.values));
-    values.forEach((field) => { field.config.max = max; });
+    values.forEach((field) => {
+      Object.assign(field.config, { min: 0, max });
+      field.state.range = { min: 0, max, delta: max };
+      field.display = getDisplayProcessor({ field, theme, timeZone: 'utc' });
+    });
   }
   return transformed;
 }
