@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::window::narrow;
 use super::{Scenario, on_any};
@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     on_any("keepalive_timeout_mapped", |c| keepalive(c, Family::Mapped)),
     on_any("keepalive_timeout_blackhole", blackhole),
     on_any("user_timeout_with_keepalive", user_timeout_keepalive),
+    on_any("user_timeout_of_one_probe", user_timeout_one_probe),
     on_any("user_timeout_with_data", user_timeout_data),
     on_any("user_timeout_zero_window", user_timeout_window),
     on_any("retransmit_timeout", retransmit),
@@ -66,6 +67,28 @@ fn user_timeout_keepalive(case: &Case<'_>) -> Result<Expect> {
     pair.a.user_timeout(Duration::from_millis(2500))?;
     pair.a.keepalive(Keepalive { count: 10, ..FAST })?;
     case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    Ok(Expect::drops(&["user_timeout/keepalive"]))
+}
+
+/// gRPC's case: where it is over before the run after the first probe, one lost probe is fatal, and the drop says so.
+fn user_timeout_one_probe(case: &Case<'_>) -> Result<Expect> {
+    let pair = case.connect(Family::V4)?;
+    pair.a.user_timeout(Duration::from_secs(2))?;
+    pair.a.keepalive(Keepalive { idle: 2, interval: 1, count: 9 })?;
+    case.wait(Side::A, "an answered probe", |v| v.answered() >= 1)?;
+    case.net.cut()?;
+    let view = case.wait(Side::A, "the drop", |v| !v.drops().is_empty())?;
+    ensure!(view.unanswered() == 1, "expected one lost probe, came {}", view.unanswered());
+    let drops = case.env.daemon.command(&case.env.program, &["drops", "--cause", "user_timeout"])?;
+    let dropped = drops.iter().find(|dropped| dropped["netns"] == case.inode(Side::A));
+    let dropped = dropped.with_context(|| format!("the drop is not told: {drops:?}"))?;
+    let summary = "TCP_USER_TIMEOUT (2 s) ended it with 1 of 9 keepalive probes unanswered";
+    let advice =
+        "With TCP_USER_TIMEOUT (2 s) not above keepidle + keepintvl (3 s), a single lost probe is fatal.";
+    for (member, text) in [("summary", summary), ("advice", advice)] {
+        let told = dropped[member].as_str().unwrap_or_default();
+        ensure!(told.contains(text), "expected {text:?} in the {member} {told:?}");
+    }
     Ok(Expect::drops(&["user_timeout/keepalive"]))
 }
 
