@@ -7,7 +7,7 @@ use crate::view::socket::{Origin, TimerKind, TimerView};
 use crate::view::words::{address, duration, printable, remaining, round_trip};
 
 /// What stands where something is not known or does not apply.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 
 const fn column(title: &'static str, fit: Fit) -> Column {
     Column { title, right: false, fit }
@@ -160,7 +160,7 @@ fn risk_cell(socket: &SocketView) -> Cell {
 }
 
 /// Against the strictest policy, and against settings that are a risk by themselves.
-fn what_to_set(socket: &SocketView) -> String {
+pub(super) fn what_to_set(socket: &SocketView) -> String {
     let warnings = socket.warnings.iter().flatten().map(|warning| warning.text.as_str());
     socket.advice.as_deref().into_iter().chain(warnings).collect::<Vec<_>>().join(" ")
 }
@@ -238,7 +238,7 @@ fn timer(socket: &SocketView) -> (String, bool) {
 }
 
 /// `server[1234] shop/cart-7d4`: the process, and where it runs.
-fn owner(socket: &SocketView) -> String {
+pub(super) fn owner(socket: &SocketView) -> String {
     let owner = &socket.owner;
     let place = [pod(socket), owner.container.clone(), owner.service.clone()];
     let place = place.into_iter().find(|place| !place.is_empty());

@@ -15,6 +15,7 @@ pub mod idle_timeouts;
 pub mod kubernetes;
 pub mod logging;
 mod query;
+mod remedies;
 pub mod settings;
 pub mod sockets;
 mod table;

@@ -97,23 +97,33 @@ pub fn warnings(socket: &SocketView) -> Option<Vec<Warning>> {
 
 /// What would happen, and what to set so that it does not.
 fn advice(socket: &SocketView, policy: &Policy, reason: Reason) -> String {
-    let (name, limit) = (&policy.name, duration(policy.idle_limit.as_secs_f64()));
-    let fact = match socket.keepalive {
+    let note = policy.note.as_ref().map_or_else(String::new, |note| format!(" {}", note.trim_end()));
+    if reason != Reason::PeerKeepsAlive {
+        return against(socket, &policy.name, policy.idle_limit) + &note;
+    }
+    format!(
+        "Only the probes of the peer keep it below the idle limit of {} ({}): {}. To depend on nobody else, {}.{note}",
+        policy.name,
+        duration(policy.idle_limit.as_secs_f64()),
+        fact(socket),
+        what_to_set(socket, policy.idle_limit)
+    )
+}
+
+/// What something of this name that forgets what is idle for so long would do to a socket, and what to set.
+#[must_use]
+pub fn against(socket: &SocketView, name: &str, limit: Duration) -> String {
+    let idle = socket.idle_seconds().map(|idle| format!("this has been idle for {}", duration(idle)));
+    let facts = idle.into_iter().chain([fact(socket)]).collect::<Vec<_>>().join(", and ");
+    let (shown, then) = (duration(limit.as_secs_f64()), what_to_set(socket, limit));
+    format!("{name} cuts what is idle for {shown}: {facts}. To keep it, {then}.")
+}
+
+fn fact(socket: &SocketView) -> String {
+    match socket.keepalive {
         Some(true) => format!("the first probe comes after {}", keepidle(socket)),
         Some(false) | None => "keepalive is off".to_owned(),
-    };
-    let idle = socket.idle_seconds().map(|idle| format!("this has been idle for {}", duration(idle)));
-    let begin = if reason == Reason::PeerKeepsAlive {
-        format!(
-            "Only the probes of the peer keep it below the idle limit of {name} ({limit}): {fact}. To depend on \
-             nobody else,"
-        )
-    } else {
-        let facts = idle.into_iter().chain([fact]).collect::<Vec<_>>().join(", and ");
-        format!("{name} cuts what is idle for {limit}: {facts}. To keep it,")
-    };
-    let note = policy.note.iter().map(|note| format!(" {}", note.trim_end()));
-    format!("{begin} {}.{}", what_to_set(socket, policy.idle_limit), note.collect::<String>())
+    }
 }
 
 /// Half of a limit leaves room for a probe that is lost.
