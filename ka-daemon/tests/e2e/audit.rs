@@ -10,18 +10,31 @@ use crate::case::Env;
 use crate::daemon::{Page, sum};
 use crate::net::{Net, Nstat, Side, nstat_here};
 use crate::records::View;
+use crate::say;
 
 /// Checks all of it; tries until everything stands still, since records come as long as sockets end.
 /// `spoilt`: the kernel kept timer runs from BPF in some attempts, whose probes then have no outcome.
-pub(crate) fn audit(env: &Env, nets: &[Arc<Net>], host_before: Nstat, spoilt: bool) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_mins(4);
+pub(crate) fn audit(
+    env: &Env,
+    nets: &[Arc<Net>],
+    host_before: Nstat,
+    spoilt: bool,
+    patience: Duration,
+) -> Result<()> {
+    let begin = Instant::now();
+    let mut waited_for = None;
     loop {
         match audit_once(env, nets, host_before, spoilt) {
-            Err(e) if Instant::now() > deadline => return Err(e),
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
-            Ok(()) => return Ok(()),
+            Err(e) if begin.elapsed() > patience => return Err(e),
+            Err(e) => waited_for = Some(e),
+            Ok(()) => break,
         }
+        std::thread::sleep(Duration::from_millis(200));
     }
+    if let Some(last) = waited_for.filter(|_| begin.elapsed() > Duration::from_secs(5)) {
+        say(&format!("the sums agreed after {:.1} s; before: {last:#}", begin.elapsed().as_secs_f64()));
+    }
+    Ok(())
 }
 
 fn audit_once(env: &Env, nets: &[Arc<Net>], host_before: Nstat, spoilt: bool) -> Result<()> {

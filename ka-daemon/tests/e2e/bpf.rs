@@ -63,9 +63,10 @@ impl Program {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).context("descriptor")?) }))
     }
 
-    /// Whether it has this name, of up to 15 bytes.
+    /// Whether it has this name, of which the kernel keeps 15 bytes.
     pub(crate) fn is_named(&self, name: &str) -> Result<bool> {
-        Ok(self.info()?.name.starts_with(&[name.as_bytes(), &[0]].concat()))
+        let kept = &name.as_bytes()[..name.len().min(15)];
+        Ok(self.info()?.name.starts_with(&[kept, &[0]].concat()))
     }
 
     /// How often it ran while the kernel collected BPF statistics.
