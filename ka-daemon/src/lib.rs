@@ -19,6 +19,7 @@ pub mod owner;
 mod pattern;
 pub mod policy;
 pub mod preset;
+pub mod process;
 pub mod run;
 pub mod status;
 pub mod table;

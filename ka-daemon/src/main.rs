@@ -4,14 +4,13 @@ use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use ka_daemon::cli::check::CheckError;
 use ka_daemon::cli::command::Console;
 use ka_daemon::cli::{Cli, Command, check, drops, idle_timeouts, sockets, top};
 use ka_daemon::config::Live;
 use ka_daemon::inventory::once;
-use ka_daemon::run;
+use ka_daemon::process;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -28,7 +27,7 @@ fn dispatch(command: Command, started: Instant) -> anyhow::Result<ExitCode> {
         Command::Run(args) => {
             drop(out);
             args.log().init();
-            serve(&args, started)?;
+            process::serve(args.settings(), started)?;
         }
         Command::Sockets(args) => {
             let console = Console::of_process(args.look());
@@ -64,20 +63,4 @@ fn told(error: &anyhow::Error) -> String {
         let cause = cause.to_string();
         if text.contains(&cause) { text } else { format!("{text}: {cause}") }
     })
-}
-
-fn serve(args: &ka_daemon::cli::args::RunArgs, started: Instant) -> anyhow::Result<()> {
-    // One for the owner of the table, one for everything else.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    let result = runtime.block_on(async {
-        let shutdown = run::signals().context("cannot receive SIGTERM and SIGINT")?;
-        Ok(run::start(args.settings(), started, shutdown).await?)
-    });
-    // A request that hangs on a blocking thread must not keep the process.
-    runtime.shutdown_background();
-    result
 }

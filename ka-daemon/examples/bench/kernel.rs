@@ -149,7 +149,7 @@ fn watched(program: &ProgramStatus) -> bool {
 fn options() -> Options {
     Options {
         hooks: None,
-        ring_bytes: 16 << 20,
+        ring_bytes: 32 << 20,
         max_sockets: 1 << 18,
         idle_floor: Duration::from_secs(10),
         rtt_exact: false,

@@ -20,7 +20,7 @@ const RECORDS_A_SECOND: u64 = 200_000;
 /// As many records as one call emits; the program knows the same number.
 const BURST: u64 = 200;
 const TIME: Duration = Duration::from_secs(5);
-const RING_BYTES: u32 = 16 << 20;
+const RING_BYTES: u32 = 32 << 20;
 
 pub(super) fn measure(object: &Path) -> anyhow::Result<Vec<Row>> {
     let btf = Btf::from_sys_fs()?;
@@ -56,7 +56,7 @@ pub(super) fn measure(object: &Path) -> anyhow::Result<Vec<Row>> {
     let share = 100.0 * reader.as_secs_f64() / wall.as_secs_f64();
     Ok(vec![
         Row::new("records lost at 200,000 a second", figure(lost), "records", Budget::Most(0.0)).note(format!(
-            "{emitted} emitted, {received} received in {:.1} s, {rate:.0} a second, ring buffer of 16 MiB",
+            "{emitted} emitted, {received} received in {:.1} s, {rate:.0} a second, ring buffer of 32 MiB",
             wall.as_secs_f64()
         )),
         Row::new("the reader's CPU meanwhile", share, "% of one core", Budget::None)

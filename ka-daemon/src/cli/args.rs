@@ -183,7 +183,7 @@ pub struct RunArgs {
         long,
         env = "KA_RING_BUFFER_SIZE",
         value_name = "BYTES",
-        default_value = "16MiB",
+        default_value = "32MiB",
         value_parser = values::ring_buffer_size
     )]
     ring_buffer_size: u32,
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(defaults.rtt, Rtt::Simple);
         assert_eq!(defaults.max_sockets, 262_144);
         assert_eq!(defaults.idle_floor, Duration::from_secs(10));
-        assert_eq!(defaults.ring_buffer_bytes, 16 << 20);
+        assert_eq!(defaults.ring_buffer_bytes, 32 << 20);
         assert!(!defaults.bpf_stats);
         assert!(!defaults.expose_sockets && defaults.allowed_hosts.is_empty());
         assert_eq!(defaults.unix_socket, None);
