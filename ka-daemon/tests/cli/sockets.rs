@@ -20,6 +20,10 @@ fn a_daemon_is_asked_for_what_the_options_say() {
 LOCAL           REMOTE             STATE        KEEPALIVE     TIMER                RTT  OWNER
 10.0.0.1:43210  [2001:db8::1]:443  ESTABLISHED  15s*/15s* ×9  probe in 12.3 s  45.0 µs  server[1234]
 10.0.0.9:1      [2001:db8::1]:443  ESTABLISHED  15s*/15s* ×9  probe in 12.3 s  45.0 µs  server[1234]
+
+server[1234], 2 connections: A load balancer, NAT or firewall with that limit cuts what is idle for 5 min 50 s: \
+this has been idle for 2.7 s, and the first probe comes after 15 s (set by the application). To keep it, let the \
+program set KeepAliveConfig{Enable: true, Idle: 175 * time.Second} on its net.Dialer and net.ListenConfig.
 ";
     assert_eq!(told(&ka(&options).output().unwrap()), (expected.to_owned(), String::new(), Some(0)));
     let path = "/api/v1/sockets.ndjson?process=a+b&remote=2001%3Adb8%3A%3A%2F32&at_risk=policies";
