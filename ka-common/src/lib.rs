@@ -1,6 +1,5 @@
 //! The contract between the two sides of `ka`: what the kernel programs emit ([`record`], in a
-//! [`report`]), the
-//! kernel offsets and settings that the daemon hands them ([`layout`]), and the counters that
+//! [`report`]), the kernel offsets and settings that the daemon hands them ([`layout`]), and the counters that
 //! they share ([`counters`]), and what the iterators write ([`socket`]). No I/O, no allocation, no pointers.
 #![no_std]
 

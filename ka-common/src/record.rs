@@ -129,9 +129,6 @@ impl Record {
     pub const TRACKED: u16 = 1 << 8;
     /// The kernel itself owns the socket: it has an inode and no file.
     pub const KERNEL: u16 = 1 << 9;
-
-    /// Size of a record alone.
-    pub const SIZE: usize = size_of::<Self>();
 }
 
 /// Why bytes are not a record.

@@ -11,7 +11,10 @@ use crate::view::{Filter, SocketView, risk};
 const UNNAMED: &str = "A load balancer, NAT or firewall with that limit";
 
 /// Lines for those who asked which sockets are at risk; none for all others.
-pub(super) fn remedies(sockets: &[SocketView], filter: &Filter) -> Vec<String> {
+pub(super) fn remedies<'a>(
+    sockets: impl IntoIterator<Item = &'a SocketView>,
+    filter: &Filter,
+) -> Vec<String> {
     if filter.at_risk.is_none() && filter.policy.is_none() {
         return Vec::new();
     }

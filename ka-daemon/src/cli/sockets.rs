@@ -166,16 +166,18 @@ impl<'a, W: Write> Sink<'a, W> {
     fn table(&mut self, console: Console) -> io::Result<Vec<&'static str>> {
         let (columns, row): (&[_], fn(&SocketView) -> _) =
             if self.args.wide { (&cells::WIDE, cells::wide) } else { (&cells::NARROW, cells::narrow) };
-        let sockets: Vec<SocketView> = self.kept.drain(..).map(|(socket, _)| socket).collect();
-        let rows = sockets.iter().map(row).collect();
+        // --wide has it in a column, and --no-header is for programs.
+        let remedies = if self.args.wide || self.args.no_header {
+            Vec::new()
+        } else {
+            remedies(self.kept.iter().map(|(socket, _)| socket), &self.args.filter.filter())
+        };
+        let rows = self.kept.drain(..).map(|(socket, _)| row(&socket)).collect();
         let table = Table { columns, rows };
         let fitted = table.fitted(console.width);
         fitted.write(!self.args.no_header, console.color, self.out)?;
-        // --wide has it in a column, and --no-header is for programs.
-        if !self.args.wide && !self.args.no_header {
-            for (place, line) in remedies(&sockets, &self.args.filter.filter()).into_iter().enumerate() {
-                writeln!(self.out, "{}{line}", if place == 0 { "\n" } else { "" })?;
-            }
+        for (place, line) in remedies.iter().enumerate() {
+            writeln!(self.out, "{}{line}", if place == 0 { "\n" } else { "" })?;
         }
         Ok(fitted.left_out())
     }

@@ -1,10 +1,12 @@
 //! A row as people and programs are shown it: jiffies become seconds, raw settings become what is in
 //! force and who chose it. Pure.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ka_common::{RowTimer, SocketRow};
+use rustc_hash::FxBuildHasher;
 
 use super::namespace::Sysctls;
 use super::presets::Raw;
@@ -139,6 +141,13 @@ pub fn idle(row: &SocketRow, clock: Clock) -> Option<Duration> {
         (SocketRow::ACKED, row.acked_age),
     ];
     ages.into_iter().filter(|(flag, _)| row.flags & flag != 0).map(|(_, age)| clock.age(age)).min()
+}
+
+/// Names a socket, apart from others that get its address in the kernel later.
+#[must_use]
+pub fn identity(row: &SocketRow) -> u64 {
+    let ends = (row.local, row.local_port, row.remote, row.remote_port);
+    FxBuildHasher.hash_one((row.sock, row.inode, ends))
 }
 
 /// Without the flags of a full socket an armed keepalive timer still tells that it is on.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use ka_common::SocketRow;
 use rustc_hash::FxBuildHasher;
-use std::hash::BuildHasher as _;
 
 use super::describe;
 use crate::policy::PeerProbes;
@@ -83,7 +82,7 @@ impl Memory {
 
     /// A sweep found a socket that a policy would cut. Tells what is known of its peer's probes by now.
     pub fn found(&mut self, row: &SocketRow, clock: Clock, now: Duration) -> Option<PeerProbes> {
-        let key = key(row);
+        let key = describe::identity(row);
         let now = ticks(now).max(1);
         if let Some(seen) = self.seen.get_mut(&key) {
             seen.is_read_again(row, clock, now);
@@ -118,7 +117,7 @@ impl Memory {
     /// What the sweeps saw of the probes of a socket's peer; none: no probe.
     #[must_use]
     pub fn probes(&self, row: &SocketRow, clock: Clock) -> Option<PeerProbes> {
-        let seen = self.seen.get(&key(row)).filter(|seen| seen.probe != 0)?;
+        let seen = self.seen.get(&describe::identity(row)).filter(|seen| seen.probe != 0)?;
         let since = span(seen.read.saturating_sub(seen.probe));
         Some(PeerProbes {
             after: span(seen.after),
@@ -142,12 +141,6 @@ impl Seen {
         }
         (self.segs_in, self.read) = (row.segs_in, now);
     }
-}
-
-/// A socket, told apart from others that get its address in the kernel later.
-fn key(row: &SocketRow) -> u64 {
-    let ends = (row.local, row.local_port, row.remote, row.remote_port);
-    FxBuildHasher.hash_one((row.sock, row.inode, ends))
 }
 
 fn ticks(time: Duration) -> Ticks {

@@ -231,7 +231,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn row(&mut self, netns: &Netns, row: &SocketRow) -> ControlFlow<()> {
-        let clock = self.clock;
+        let (clock, now) = (self.clock, monotonic());
         let settings = describe::settings(row, netns.sysctls.as_ref(), clock);
         let owner = self.reader.directory().owner(row.into());
         let presets = &self.config.presets;
@@ -242,13 +242,13 @@ impl Work<'_> {
             && let Some(settings) = &settings
             && !self.config.policies.is_empty()
         {
-            self.judge(row, settings, &owner);
+            self.judge(row, settings, &owner, now);
         }
         if row.first_seen_ns != 0 {
             self.batch.push(Found { netns: netns.netns, row: *row, sysctls: jiffies(netns, clock) });
         }
-        let now_ns = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        self.survivals.extend(self.idle.found(netns.netns, row, clock, now_ns));
+        let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        self.survivals.extend(self.idle.found(row, clock, now_ns));
         if self.batch.len() + self.survivals.len() >= BATCH {
             self.flush();
         }
@@ -256,11 +256,11 @@ impl Work<'_> {
     }
 
     /// Which policies would cut a socket.
-    fn judge(&mut self, row: &SocketRow, settings: &describe::Settings, owner: &Arc<Owner>) {
+    fn judge(&mut self, row: &SocketRow, settings: &describe::Settings, owner: &Arc<Owner>, now: Duration) {
         let Self { peers, config, totals, clock, .. } = self;
         let clock = *clock;
         let idle = describe::idle(row, clock);
-        let peer = || peers.memory().found(row, clock, monotonic());
+        let peer = || peers.memory().found(row, clock, now);
         config.policies.judge(&describe::connection(row, settings, owner), peer, |place, reason| {
             let half = config.policies.get(place).is_some_and(|policy| policy.is_half_over(idle));
             totals.add_risk(owner, place, reason, half);

@@ -7,8 +7,6 @@ use crate::inventory::describe;
 use crate::table::{Clock, tcp};
 use hashbrown::HashTable;
 use ka_common::SocketRow;
-use rustc_hash::FxBuildHasher;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::time::Duration;
 
 /// Sockets that are remembered: what a table of 2^17 places holds.
@@ -28,7 +26,7 @@ pub struct IdleSockets {
 /// A socket that is silent, or was and counts.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Hash of the socket's address in the kernel, its namespace, inode and ends.
+    /// By [`describe::identity`].
     key: u64,
     /// Segments received, when its silence was first seen.
     segs_in: u32,
@@ -76,9 +74,9 @@ impl IdleSockets {
     }
 
     /// It found a socket; tells a silence that this survived.
-    pub fn found(&mut self, netns: u32, row: &SocketRow, clock: Clock, time_ns: u64) -> Option<Survival> {
+    pub fn found(&mut self, row: &SocketRow, clock: Clock, time_ns: u64) -> Option<Survival> {
         let now = Now::of(row, clock, time_ns)?;
-        let key = key(netns, row);
+        let key = describe::identity(row);
         let Some(entry) = self.table.find_mut(key, |entry| entry.key == key) else {
             if now.quiet >= self.floor && self.table.len() < self.max {
                 let entry = Entry::new(key, &now, self.sweep);
@@ -154,14 +152,12 @@ impl Now {
         if row.state != tcp::ESTABLISHED || row.flags & (wanted | SocketRow::ORPHAN) != wanted {
             return None;
         }
-        let age = |flag, jiffies| (row.flags & flag != 0).then(|| clock.age(jiffies));
-        let sent = age(SocketRow::SENT, row.sent_age);
-        let received = age(SocketRow::RECEIVED, row.received_age);
-        let quiet = [sent, received].into_iter().flatten().fold(clock.age(row.acked_age), Duration::min);
+        let quiet = describe::idle(row, clock)?;
         let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         #[expect(clippy::cast_possible_truncation, reason = "wraps, as intended")]
         let since_ms = (time_ns / 1_000_000).wrapping_sub(quiet_ms) as u32;
-        let delivered = sent.filter(|_| row.send_queue == 0);
+        let is_delivered = row.flags & SocketRow::SENT != 0 && row.send_queue == 0;
+        let delivered = is_delivered.then(|| clock.age(row.sent_age));
         Some(Self { segs_in: row.segs_in, quiet, probing: row.probes_out > 0, since_ms, delivered, time_ns })
     }
 
@@ -171,13 +167,6 @@ impl Now {
         let ms = self.since_ms.wrapping_sub(since_ms).cast_signed().max(0);
         Duration::from_millis(ms.unsigned_abs().into())
     }
-}
-
-fn key(netns: u32, row: &SocketRow) -> u64 {
-    let mut hasher = FxBuildHasher.build_hasher();
-    (row.sock, row.inode, netns, row.local_port, row.remote_port).hash(&mut hasher);
-    (row.local, row.remote).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -209,7 +198,7 @@ mod tests {
         let mut survived = Vec::new();
         for (sweep, row) in (1_u64..).zip(rows) {
             idle.begin();
-            let found = row.as_ref().and_then(|row| idle.found(42, row, CLOCK, 15 * sweep * SECOND_NS));
+            let found = row.as_ref().and_then(|row| idle.found(row, CLOCK, 15 * sweep * SECOND_NS));
             survived.push(found.map(|found| {
                 assert_eq!(found.remote.to_string(), "10.0.3.9");
                 (found.silence.at_least().as_secs(), found.counts)
@@ -254,7 +243,7 @@ mod tests {
             idle.begin();
             let time_ns = 15 * sweep * SECOND_NS + late_ms * 1_000_000;
             let row = row([15 * u32::try_from(sweep).unwrap(); 3], 100);
-            assert_eq!(idle.found(42, &row, CLOCK, time_ns), None, "sweep {sweep}");
+            assert_eq!(idle.found(&row, CLOCK, time_ns), None, "sweep {sweep}");
             idle.end();
         }
     }
@@ -300,7 +289,7 @@ mod tests {
     fn no_more_are_remembered_than_there_is_room_for() {
         let mut idle = IdleSockets { max: 10, ..IdleSockets::new(Duration::from_secs(15)) };
         for inode in 0..30 {
-            idle.found(42, &SocketRow { inode, ..row([20; 3], 100) }, CLOCK, 15 * SECOND_NS);
+            idle.found(&SocketRow { inode, ..row([20; 3], 100) }, CLOCK, 15 * SECOND_NS);
         }
         assert_eq!(idle.table.len(), 10);
     }

@@ -7,6 +7,8 @@ pub mod event;
 pub mod explain;
 #[cfg(test)]
 mod explain_tests;
+#[cfg(test)]
+mod explain_user_timeout_tests;
 pub mod filter;
 #[cfg(test)]
 mod filter_tests;

@@ -159,6 +159,22 @@ impl Daemon {
         run_json(program, &all)
     }
 
+    /// Waits until every record that left the kernel was received: a daemon that looks at all open files serves its
+    /// last snapshot meanwhile.
+    pub(crate) fn wait_all_received(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let page = self.metrics()?;
+            let [emitted, received] =
+                ["emitted", "received"].map(|what| sum(&page, &format!("ka_records_{what}_total"), &[]));
+            if emitted == received {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "expected emitted = received, came {emitted} and {received}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// CPU time used so far and resident memory in MiB.
     pub(crate) fn usage(&self) -> Result<(Duration, u64)> {
         let page = self.metrics()?;

@@ -13,9 +13,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::args::Args;
 use crate::daemon::{Daemon, sum};
 use crate::net::{Net, Side};
-use crate::say;
 use crate::tcp::{Keepalive, Tcp};
 use crate::trace::Kept;
+use crate::{own_comm, say};
 
 /// Sockets in all, two for each connection.
 const SOCKETS: usize = 54_000;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         worker.stop()?;
     }
     std::thread::sleep(Duration::from_secs(2));
-    all_received(&daemon)?;
+    daemon.wait_all_received(Duration::from_secs(30))?;
     check(&daemon, &net, kept.so_far()?).with_context(|| {
         format!("the daemon said:\n{}and counted:\n{}", daemon.stderr(), counted(&daemon))
     })?;
@@ -99,7 +99,7 @@ fn check(daemon: &Daemon, net: &Net, kept: u64) -> Result<()> {
     let least = SOCKETS as u64 * (SECONDS - 4);
     ensure!(kernel >= least, "expected at least {least} probes in {SECONDS} s, came {kernel}");
     // Whose they are is known from the first record on: each worker is this very program.
-    let workers = own_comm()?;
+    let workers = format!("comm=\"{}\"", own_comm()?);
     let total = |metric| sum(&page, metric, &[&workers]);
     let (sent, answered) =
         (total("ka_keepalive_probes_sent_total"), total("ka_keepalive_probes_answered_total"));
@@ -138,27 +138,6 @@ fn check(daemon: &Daemon, net: &Net, kept: u64) -> Result<()> {
          and {by_probe} with a probe out, where {by_reset} settled one"
     );
     Ok(())
-}
-
-/// The label of this program's series.
-fn own_comm() -> Result<String> {
-    let comm = fs::read_to_string("/proc/self/comm").context("/proc/self/comm")?;
-    Ok(format!("comm=\"{}\"", comm.trim_end()))
-}
-
-/// A daemon that looks at all open files serves its last snapshot meanwhile: what waits is counted later.
-fn all_received(daemon: &Daemon) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let page = daemon.metrics()?;
-        let (emitted, received) =
-            (sum(&page, "ka_records_emitted_total", &[]), sum(&page, "ka_records_received_total", &[]));
-        if emitted == received {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "expected emitted = received, came {emitted} and {received}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// What is not 0 on the page, for the report of a failure.

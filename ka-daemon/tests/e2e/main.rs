@@ -18,6 +18,7 @@ mod middle;
 mod net;
 mod records;
 mod runner;
+mod running;
 mod scenarios;
 mod servers;
 mod ss;
@@ -27,12 +28,20 @@ mod uffd;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 /// The one place that writes to standard output.
 pub(crate) fn say(line: &str) {
     #[expect(clippy::print_stdout, reason = "the report is this program's output")]
     {
         println!("{line}");
     }
+}
+
+/// What processes of this program are called.
+pub(crate) fn own_comm() -> anyhow::Result<String> {
+    let comm = std::fs::read_to_string("/proc/self/comm").context("/proc/self/comm")?;
+    Ok(comm.trim_end().to_owned())
 }
 
 fn main() -> ExitCode {

@@ -3,11 +3,10 @@
 //! their drop is explained; and the alerts fire. Streams that probe in time are neither.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::daemon::{Page, sum};
 use crate::middle::Middle;
 use crate::net::{Net, Side};
 use crate::runner;
+use crate::running::Running;
 use crate::servers::Folder;
 
 const LIMIT: Duration = Duration::from_secs(6);
@@ -87,10 +87,10 @@ pub(super) fn run(args: &Args, rules: &Path) -> Result<()> {
 
 fn follow(way: &Way, case: &Case<'_>, folder: &Folder, server: SocketAddr) -> Result<()> {
     let server = server.to_string();
-    let _server = Program::start(case, folder, Side::B, "streams-server", &["serve", &server])?;
+    let _server = start(case, folder, Side::B, "streams-server", &["serve", &server])?;
     let streams = STREAMS.to_string();
     let dial = |comm, keepalive, every| {
-        Program::start(case, folder, Side::A, comm, &["dial", &server, &streams, keepalive, every])
+        start(case, folder, Side::A, comm, &["dial", &server, &streams, keepalive, every])
     };
     let _kept = dial(KEPT, "3s", "8s")?;
     let cut = CUT.iter().map(|streams| dial(streams.comm, streams.keepalive, streams.every));
@@ -191,33 +191,11 @@ fn shorter(rules: &str) -> String {
     ranges.iter().fold(rules.to_owned(), |rules, (long, short)| rules.replace(long, short))
 }
 
-/// The Go program under another name, by which its sockets are told apart. It ends with its standard input.
-struct Program {
-    child: Child,
-    /// Kept open: it would end by writing into a closed pipe.
-    _stdout: BufReader<ChildStdout>,
-}
-
-impl Program {
-    fn start(case: &Case<'_>, folder: &Folder, side: Side, comm: &str, args: &[&str]) -> Result<Self> {
-        let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
-        let path = folder.path().join(comm);
-        symlink(tools.join("go-streams"), &path).with_context(|| path.display().to_string())?;
-        let mut command = Command::new(&path);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = case.net.spawn(side, &mut command)?;
-        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        stdout.read_line(&mut line).with_context(|| comm.to_owned())?;
-        ensure!(!line.is_empty(), "{comm} ended before it was ready");
-        Ok(Self { child, _stdout: stdout })
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Both fail where it ended by itself, which its streams would have shown.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// Starts the Go program under another name, by which its sockets are told apart.
+fn start(case: &Case<'_>, folder: &Folder, side: Side, comm: &str, args: &[&str]) -> Result<Running> {
+    let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
+    let path = folder.path().join(comm);
+    symlink(tools.join("go-streams"), &path).with_context(|| path.display().to_string())?;
+    let line = if side == Side::A { "connected" } else { "listening" };
+    Running::start_ready(&case.net, side, Command::new(&path).args(args), line)
 }

@@ -1,7 +1,6 @@
 //! A link is cut: a warning before the drops, then the page.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +13,9 @@ use crate::case::Case;
 use crate::daemon::{Page, sum};
 use crate::net::{Family, Net};
 use crate::runner;
-use crate::say;
 use crate::servers::Folder;
 use crate::tcp::Keepalive;
+use crate::{own_comm, say};
 
 /// Two more than make a burst: a kernel that keeps timer runs from BPF programs hides the cause of a drop.
 const CONNECTIONS: u64 = 12;
@@ -31,7 +30,7 @@ pub(super) fn run(args: &Args, rules: &Path) -> Result<()> {
     let case = Case::new(&env, Arc::clone(&net))?;
     let folder = Folder::new("alert")?;
     let way = Way::start(&env.daemon, rules, &folder, str::to_owned)?;
-    let comm = fs::read_to_string("/proc/self/comm").context("/proc/self/comm")?.trim_end().to_owned();
+    let comm = own_comm()?;
     Cut { way: &way, comm }.follow(&case, begin).map_err(|error| way.explain(&error))?;
     net.clear()?;
     env.daemon.stop()

@@ -243,18 +243,9 @@ fn wraps(case: &Case<'_>) -> Result<Expect> {
     for pair in &pairs {
         pair.a.keepalive_switch(false)?;
     }
-    let quiet = Instant::now() + Duration::from_mins(2);
-    loop {
-        let page = daemon.metrics()?;
-        let records = |name: &str| sum(&page, &format!("ka_records_{name}_total"), &[]);
-        let undecodable = sum(&page, "ka_records_lost_total", &["reason=\"undecodable\""]);
-        ensure!(undecodable == 0, "expected every report to be whole, came {undecodable} that are not");
-        if records("emitted") == records("received") {
-            break;
-        }
-        ensure!(Instant::now() < quiet, "expected as many records received as emitted");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    daemon.wait_all_received(Duration::from_mins(2))?;
+    let undecodable = sum(&daemon.metrics()?, "ka_records_lost_total", &["reason=\"undecodable\""]);
+    ensure!(undecodable == 0, "expected every report to be whole, came {undecodable} that are not");
     daemon.stop()?;
     Ok(Expect::nothing())
 }

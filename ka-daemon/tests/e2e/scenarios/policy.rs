@@ -12,7 +12,7 @@ use super::{Scenario, on_any};
 use crate::case::{Case, Expect, Pair};
 use crate::daemon::{Daemon, Page, sum};
 use crate::net::{Family, Side};
-use crate::tcp::{FAST, Keepalive, Tcp};
+use crate::tcp::{Keepalive, Tcp};
 
 pub(super) const SCENARIOS: &[Scenario] = &[on_any("policy_at_risk", at_risk)];
 
@@ -21,10 +21,14 @@ const OURS: &str = "10.78.0.1";
 const PEER: &str = "10.78.0.2";
 
 const POLICIES: &str = "policies:
-- {name: short, idle_limit: 3s, severity: critical, remote: [10.78.0.2]}
+- {name: short, idle_limit: 20s, severity: critical, remote: [10.78.0.2]}
 - {name: long, idle_limit: 5d, remote: [10.78.0.0/24], local: [10.78.0.1]}
-- {name: elsewhere, idle_limit: 3s, remote: [10.78.0.3]}
+- {name: elsewhere, idle_limit: 20s, remote: [10.78.0.3]}
 ";
+
+/// Below the short limit, and seldom: with a second daemon that sweeps, some kernels keep more timer runs from BPF
+/// programs than elsewhere, and each probe among them costs an attempt.
+const IN_TIME: Keepalive = Keepalive { idle: 8, interval: 8, count: 3 };
 
 /// Sweeps over many namespaces come seldom.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -41,8 +45,8 @@ fn at_risk(case: &Case<'_>) -> Result<Expect> {
     let (off, slow, fast, probed) = (connect()?, connect()?, connect()?, connect()?);
     slow.a.keepalive(Keepalive { idle: 600, interval: 75, count: 9 })?;
     slow.a.user_timeout(Duration::from_secs(2))?;
-    fast.a.keepalive(FAST)?;
-    probed.b.keepalive(FAST)?;
+    fast.a.keepalive(IN_TIME)?;
+    probed.b.keepalive(IN_TIME)?;
 
     let file = File::new(POLICIES)?;
     let more = ["--config", file.path()?, "--inventory-interval", "1s"];
@@ -62,9 +66,9 @@ fn at_risk(case: &Case<'_>) -> Result<Expect> {
         format!("ka_policy_idle_limit_seconds{{policy=\"{policy}\",severity=\"{severity}\"}}")
     };
     let expected = [
-        (limit("elsewhere", "warning"), 3.0),
+        (limit("elsewhere", "warning"), 20.0),
         (limit("long", "warning"), 432_000.0),
-        (limit("short", "critical"), 3.0),
+        (limit("short", "critical"), 20.0),
     ];
     ensure!(
         limits.into_iter().map(|(name, value)| (name.clone(), *value)).eq(expected.clone()),
@@ -74,7 +78,7 @@ fn at_risk(case: &Case<'_>) -> Result<Expect> {
 
     // The peer stops, and the slow one is made faster.
     probed.b.keepalive_switch(false)?;
-    slow.a.keepalive(Keepalive { idle: 2, interval: 75, count: 9 })?;
+    slow.a.keepalive(Keepalive { idle: 15, interval: 75, count: 9 })?;
     wait(&daemon, &[("short", [[2, 0, 0]; 2]), ("long", [[2, 0, 0], [0; 3]])])?;
 
     file.write("policies:\n- {name: short, idle_limit: 0s}\n")?;
@@ -170,13 +174,13 @@ fn listed(case: &Case<'_>, daemon: &Daemon, [off, slow, probed]: [&Pair; 3]) -> 
     let by_policy = shown(&["--policy", "short"])?;
     ensure!(by_policy.len() == 3, "expected three sockets under the policy, came {by_policy:?}");
     for (pair, reason, says) in [
-        (off, "keepalive_off", "short cuts what is idle for 3 s"),
+        (off, "keepalive_off", "short cuts what is idle for 20 s"),
         (slow, "idle_too_long", "the first probe comes after 10 min (set by the application)"),
         (probed, "peer_keeps_alive", "Only the probes of the peer keep it below"),
     ] {
         let socket = of(&by_policy, pair)?;
         let expected = serde_json::json!(
-            {"policy": "short", "reason": reason, "idle_limit_seconds": 3.0, "severity": "critical"}
+            {"policy": "short", "reason": reason, "idle_limit_seconds": 20.0, "severity": "critical"}
         );
         ensure!(socket["risks"][0] == expected, "expected {expected}, came {socket}");
         let advice = socket["advice"].as_str().unwrap_or_default();

@@ -1,10 +1,9 @@
 //! Real programs: Go's default keepalive and nginx with `so_keepalive`.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,24 +13,10 @@ use super::{Scenario, on_any};
 use crate::case::{Case, Expect};
 use crate::daemon::sum;
 use crate::net::{Family, Net, Side};
+use crate::running::Running;
 
 pub(super) const SCENARIOS: &[Scenario] =
     &[on_any("program_go", go), on_any("program_go_http", go_http), on_any("program_nginx", nginx)];
-
-/// A process that ends with the scenario.
-struct Running {
-    child: Child,
-    /// Kept open: a program that prints into a closed pipe would end.
-    stdout: Option<BufReader<ChildStdout>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Fails only where it ended by itself, which the scenario would have noticed.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
 
 /// Both ends of a Go connection probe every 15 s without being asked to.
 fn go(case: &Case<'_>) -> Result<Expect> {
@@ -77,14 +62,7 @@ fn go_http(case: &Case<'_>) -> Result<Expect> {
 fn start_go(case: &Case<'_>, side: Side, mode: &str, line: &str) -> Result<Running> {
     let tools = case.env.tools.as_ref().context("say where the test programs are: KA_E2E_TOOLS")?;
     let mut command = Command::new(tools.join("go-keepalive"));
-    command.args([mode, "10.77.0.2:9000"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut running = Running { child: case.net.spawn(side, &mut command)?, stdout: None };
-    let mut said = String::new();
-    let stdout = running.child.stdout.take().context("no stdout")?;
-    let stdout = running.stdout.insert(BufReader::new(stdout));
-    stdout.read_line(&mut said).context("go-keepalive")?;
-    ensure!(said.starts_with(line), "expected go-keepalive to say {line}, came {said:?}");
-    Ok(running)
+    Running::start_ready(&case.net, side, command.args([mode, "10.77.0.2:9000"]), line)
 }
 
 /// The side's one connection is shown with the settings of a Go program that asked for none.
@@ -117,15 +95,8 @@ fn nginx(case: &Case<'_>) -> Result<Expect> {
     let file = folder.join("nginx.conf");
     fs::write(&file, config).context("nginx.conf")?;
     let mut command = Command::new("nginx");
-    command
-        .arg("-e")
-        .arg(folder.join("error"))
-        .arg("-p")
-        .arg(&folder)
-        .arg("-c")
-        .arg(&file)
-        .stdin(Stdio::null());
-    let server = Running { child: case.net.spawn(Side::B, &mut command)?, stdout: None };
+    command.arg("-e").arg(folder.join("error")).arg("-p").arg(&folder).arg("-c").arg(&file);
+    let server = Running::start(&case.net, Side::B, &mut command)?;
     // nginx sets the options of its listener after it listens: an earlier connection misses them. It
     // writes its number once all is set.
     wait_written(&folder.join("pid"))?;
