@@ -21,6 +21,18 @@ pub enum BpfError {
     /// Maps cannot be created, or the object file is not what this daemon was built with.
     #[error("cannot load the kernel programs: {0}")]
     Object(String),
+    /// The maps do not fit into the memory that is left.
+    #[error(
+        "no memory for {map}: the maps take some {mib} MiB of kernel memory with these settings, which count \
+         for the memory limit of a container or a service: raise that, or lower --max-sockets or \
+         --ring-buffer-size"
+    )]
+    Memory {
+        /// The map that did not fit any more.
+        map: String,
+        /// What the large ones take together.
+        mib: u64,
+    },
     /// Every plan failed for something the daemon cannot do without.
     #[error("cannot observe {}: {reasons}; {}", .intent.label(), hint(.btf.as_deref()))]
     Intent {

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, Endianness, Pod,
-    maps::{Array, MapData, PerCpuArray},
+    Btf, Ebpf, EbpfError, EbpfLoader, Endianness, Pod,
+    maps::{Array, MapData, MapError, PerCpuArray},
 };
 use ka_common::{Config, Counters, KernelLayout, Switches};
 
@@ -48,8 +48,24 @@ pub(super) fn load(
         .map_max_entries("KA_TRACKED", options.max_sockets)
         .map_max_entries("KA_RUN", processors(&read_possible()?)?)
         .load(OBJECT)
-        .map_err(|error| BpfError::Object(chain(&error)))
+        .map_err(|error| not_loaded(&error, options))
 }
+
+fn not_loaded(error: &EbpfError, options: &Options) -> BpfError {
+    match error {
+        EbpfError::MapError(MapError::CreateError { name, io_error })
+            if io_error.raw_os_error() == Some(libc::ENOMEM) =>
+        {
+            let bytes = u64::from(options.ring_bytes) + u64::from(options.max_sockets) * BYTES_A_SOCKET;
+            BpfError::Memory { map: name.clone(), mib: bytes >> 20 }
+        }
+        error => BpfError::Object(chain(error)),
+    }
+}
+
+/// What the kernel takes for an entry of the table of tracked sockets, which is preallocated: `memlock` over
+/// `max_entries` in the map's `/proc/PID/fdinfo`.
+const BYTES_A_SOCKET: u64 = 248;
 
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 
@@ -88,7 +104,7 @@ pub(super) fn logger(ebpf: &mut Ebpf) -> Result<aya_log::EbpfLogger<&'static dyn
 pub(super) fn switch(ebpf: &mut Ebpf, switches: Switches) -> Result<(), BpfError> {
     const NAME: &str = "KA_SWITCHES";
     let map = ebpf.map_mut(NAME).ok_or_else(|| missing(NAME))?;
-    let failed = |error: aya::maps::MapError| BpfError::Map { map: NAME, reason: chain(&error) };
+    let failed = |error: MapError| BpfError::Map { map: NAME, reason: chain(&error) };
     let mut array: Array<_, Plain<Switches>> = Array::try_from(map).map_err(failed)?;
     array.set(0, Plain(switches), 0).map_err(failed)
 }
@@ -109,7 +125,34 @@ fn missing(map: &'static str) -> BpfError {
 
 #[cfg(test)]
 mod tests {
-    use super::processors;
+    use std::io;
+    use std::time::Duration;
+
+    use aya::{EbpfError, maps::MapError};
+
+    use super::{Options, not_loaded, processors};
+
+    #[test]
+    fn a_map_without_memory_names_what_takes_it() {
+        let options = Options {
+            hooks: None,
+            ring_bytes: 32 << 20,
+            max_sockets: 1 << 18,
+            idle_floor: Duration::from_mins(1),
+            rtt_exact: false,
+            bpf_stats: false,
+            iterators: true,
+        };
+        let told = |errno| {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = EbpfError::MapError(MapError::CreateError { name: "KA_TRACKED".into(), io_error });
+            not_loaded(&error, &options).to_string()
+        };
+        let memory = told(libc::ENOMEM);
+        assert!(memory.starts_with("no memory for KA_TRACKED: the maps take some 94 MiB"), "{memory}");
+        assert!(memory.contains("--max-sockets") && memory.contains("--ring-buffer-size"), "{memory}");
+        assert!(told(libc::EPERM).contains("`KA_TRACKED`: Operation not permitted"), "{}", told(libc::EPERM));
+    }
 
     #[test]
     fn the_highest_processor_counts() {

@@ -40,6 +40,8 @@ pub(super) struct PlanRun {
     pub(super) failures: Vec<Vec<String>>,
     /// Warnings in the kernel's log.
     pub(super) kernel_complaints: Vec<Vec<String>>,
+    /// Whether also the kernel's log of it has come.
+    pub(super) ended: bool,
 }
 
 /// The closing line of the end-to-end tests.
@@ -147,6 +149,9 @@ impl Console {
             }
             "DMESG" => {
                 self.part = Part::Outside;
+                if let Some(run) = self.runs.last_mut() {
+                    run.ended = true;
+                }
                 Event::Ended(plan)
             }
             "DONE" => Event::Done,
@@ -235,7 +240,7 @@ mod tests {
         assert_eq!(events, [Event::Begun("fentry".into()), Event::Ended("fentry".into()), Event::Done]);
         let run = &console.runs()[0];
         assert_eq!(run.counts, Some(Counts { passed: 2, failed: 1, skipped: 1 }));
-        assert_eq!(run.status, Some(1));
+        assert_eq!((run.status, run.ended), (Some(1), true));
         assert_eq!(run.skips, ["b: needs 6.12"]);
         assert_eq!(run.failures, [["FAIL c: sent 3", "  left: 3"]]);
         assert_eq!(run.kernel_complaints.len(), 1);

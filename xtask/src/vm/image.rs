@@ -80,13 +80,9 @@ pub(super) fn write(
     store: &Path,
     kernel: &Kernel,
     common: &Archive,
-    plans: &[String],
     filter: Option<&str>,
 ) -> anyhow::Result<PathBuf> {
     let mut archive = common.clone();
-    if !plans.is_empty() {
-        archive.file("ka/plans", 0o644, (plans.join("\n") + "\n").as_bytes());
-    }
     if let Some(filter) = filter {
         archive.file("ka/filter", 0o644, filter.as_bytes());
     }

@@ -30,7 +30,8 @@ hostname guest
 for module in veth nf_tables tcp_diag; do must modprobe "$module"; done
 
 cd /ka || off
-if [ ! -e /ka/plans ]; then
+# On the kernel's command line.
+if [ -z "$ka_plans" ]; then
     echo "Kernel $(uname -r). The programs are in /ka; 'exit' ends the guest."
     setsid cttyhack sh
     off
@@ -38,16 +39,16 @@ fi
 filter=$(cat /ka/filter 2>/dev/null)
 # Kernel messages in the middle of a test's line would garble both; after each plan they are printed as a block.
 dmesg -n 1
-while read -r plan <&3; do
+for plan in $(echo "$ka_plans" | tr , " "); do
     dmesg -c >/dev/null
     echo "@@KA BEGIN $plan $(uname -r)"
     KA_DAEMON=/ka/ka-daemon KA_E2E_TOOLS=/ka/programs KA_E2E_EMULATED=1 \
-        /ka/e2e --hooks "$plan" --jobs 8 ${filter:+--filter "$filter"} </dev/null 2>&1 3<&-
+        /ka/e2e --hooks "$plan" --jobs 8 ${filter:+--filter "$filter"} </dev/null 2>&1
     status=$?
     echo
     echo "@@KA END $plan $status"
     dmesg -c
     echo "@@KA DMESG $plan"
-done 3</ka/plans
+done
 echo "@@KA DONE"
 off

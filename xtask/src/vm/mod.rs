@@ -90,14 +90,14 @@ pub(crate) fn run(root: &Path, args: &VmArgs) -> anyhow::Result<MatrixSummary> {
     let common = image::common(&args.programs)?;
     if args.shell {
         let kernel = kernels.first().context("no kernel was chosen")?;
-        guest::shell(&machine, kernel, &image::write(&store, kernel, &common, &[], None)?)?;
+        guest::shell(&machine, kernel, &image::write(&store, kernel, &common, None)?)?;
         return Ok(MatrixSummary::default());
     }
     let plans: Vec<String> =
         if args.hooks.is_empty() { PLANS.map(str::to_owned).to_vec() } else { args.hooks.clone() };
     let mut jobs = VecDeque::new();
     for kernel in kernels {
-        let initrd = image::write(&store, &kernel, &common, &plans, args.filter.as_deref())?;
+        let initrd = image::write(&store, &kernel, &common, args.filter.as_deref())?;
         jobs.push_back(guest::Job {
             initrd,
             log: store.join(format!("logs/{}.log", kernel.version)),
