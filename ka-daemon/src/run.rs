@@ -271,8 +271,9 @@ pub async fn run<S: RecordSource + Send + 'static>(
         clock,
     });
     let sockets = sockets.or_else(|| listing.clone().map(|listing| Arc::new(listing) as _));
-    let (inventory, mut inventory_ended) = service::start(listing, settings.inventory_interval)
-        .map_err(|error| RunError::Inventory(error.to_string()))?;
+    let (inventory, mut inventory_ended) =
+        service::start(listing, settings.inventory_interval, settings.inventory_max_cpu)
+            .map_err(|error| RunError::Inventory(error.to_string()))?;
     let observed: Arc<dyn Observed> = Arc::new(Live { reader: reader.clone(), kernel: Arc::clone(&kernel) });
     let page = Page::new(Arc::clone(&observed), Build::THIS)?;
     let health = Health::starting();

@@ -23,6 +23,8 @@ fn wrong_values_are_named() {
         format!("expected a power of two from {page} to 1073741824 bytes, such as 65536, 512KiB or 16MiB");
     let address =
         "expected IP:PORT, such as 127.0.0.1:10435, or 0.0.0.0:10435 or [::]:10435 for all addresses";
+    let share =
+        "expected a percentage from 0.33 to 100, such as 1 or 2.5; --inventory-interval makes readings rarer";
     let floor = "expected a duration from 100ms to 1day, such as 500ms, 10s or 1m";
     let host = "expected the name of a host without a port, such as ka.example.org";
     let sockets = "expected a whole number from 1 to 16777216";
@@ -39,6 +41,9 @@ fn wrong_values_are_named() {
         ("--idle-floor", "DURATION", "10", floor),
         ("--idle-floor", "DURATION", "0s", floor),
         ("--idle-floor", "DURATION", "2days", floor),
+        ("--inventory-max-cpu", "PERCENT", "0", share),
+        ("--inventory-max-cpu", "PERCENT", "101", share),
+        ("--inventory-max-cpu", "PERCENT", "NaN", share),
         ("--ring-buffer-size", "BYTES", "0", &ring),
         ("--ring-buffer-size", "BYTES", "100000", &ring),
         ("--ring-buffer-size", "BYTES", "2GiB", &ring),

@@ -52,15 +52,13 @@ pub(super) fn load(
 }
 
 fn not_loaded(error: &EbpfError, options: &Options) -> BpfError {
-    match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error })
-            if io_error.raw_os_error() == Some(libc::ENOMEM) =>
-        {
-            let bytes = u64::from(options.ring_bytes) + u64::from(options.max_sockets) * BYTES_A_SOCKET;
-            BpfError::Memory { map: name.clone(), mib: bytes >> 20 }
-        }
-        error => BpfError::Object(chain(error)),
+    if let EbpfError::MapError(MapError::CreateError { name, io_error }) = error
+        && io_error.raw_os_error() == Some(libc::ENOMEM)
+    {
+        let bytes = u64::from(options.ring_bytes) + u64::from(options.max_sockets) * BYTES_A_SOCKET;
+        return BpfError::Memory { map: name.clone(), mib: bytes >> 20 };
     }
+    BpfError::Object(chain(error))
 }
 
 /// What the kernel takes for an entry of the table of tracked sockets, which is preallocated: `memlock` over

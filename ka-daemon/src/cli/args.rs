@@ -169,7 +169,7 @@ pub struct RunArgs {
     /// How all sockets are read: by BPF iterators, else by netlink and /proc, which know no settings.
     #[arg(long, env = "KA_INVENTORY", value_name = "HOW", value_enum, default_value_t = InventoryArg::Auto)]
     inventory: InventoryArg,
-    /// How often all sockets are read; stretched to 300 times what a reading takes.
+    /// How often all sockets are read; more seldom where that would take more than --inventory-max-cpu.
     #[arg(
         long,
         env = "KA_INVENTORY_INTERVAL",
@@ -178,6 +178,15 @@ pub struct RunArgs {
         value_parser = values::inventory_interval
     )]
     inventory_interval: Duration,
+    /// Share of one CPU that reading all sockets may take, in percent.
+    #[arg(
+        long,
+        env = "KA_INVENTORY_MAX_CPU",
+        value_name = "PERCENT",
+        default_value = "0.33",
+        value_parser = values::inventory_max_cpu
+    )]
+    inventory_max_cpu: f64,
     /// Size of the ring buffer between kernel and daemon: a power of two of whole pages.
     #[arg(
         long,
@@ -238,6 +247,7 @@ impl RunArgs {
                 InventoryArg::SockDiag => Source::SockDiag,
             },
             inventory_interval: self.inventory_interval,
+            inventory_max_cpu: self.inventory_max_cpu,
             ring_buffer_bytes: self.ring_buffer_size,
             record_log: self.record_log.clone(),
             bpf_stats: self.bpf_stats,

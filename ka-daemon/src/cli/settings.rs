@@ -31,7 +31,7 @@ pub enum Source {
 }
 
 /// Everything `ka-daemon run` can be told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Where HTTP is served.
     pub listen_address: SocketAddr,
@@ -62,6 +62,9 @@ pub struct Settings {
     /// How often.
     #[serde(rename = "inventory_interval_seconds", serialize_with = "seconds")]
     pub inventory_interval: Duration,
+    /// Share of one CPU that it may take, in percent.
+    #[serde(rename = "inventory_max_cpu_percent")]
+    pub inventory_max_cpu: f64,
     /// Size of the ring buffer.
     pub ring_buffer_bytes: u32,
     /// Where each record is written as a line of JSON.

@@ -89,3 +89,14 @@ pub(super) fn inventory_interval(text: &str) -> Result<Duration, String> {
         .filter(|interval| INVENTORY_INTERVAL.contains(interval))
         .ok_or_else(|| "expected a duration from 1s to 1h, such as 5s, 15s or 2m".to_owned())
 }
+
+/// The least is what the alert on stale sweeps reckons with; who wants them rarer sets the interval.
+const INVENTORY_MAX_CPU: std::ops::RangeInclusive<f64> = 0.33..=100.0;
+
+/// Parses the share of one CPU that reading all sockets may take.
+pub(super) fn inventory_max_cpu(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|percent| INVENTORY_MAX_CPU.contains(percent)).ok_or_else(|| {
+        "expected a percentage from 0.33 to 100, such as 1 or 2.5; --inventory-interval makes readings rarer"
+            .to_owned()
+    })
+}

@@ -24,8 +24,6 @@ use crate::owner::Owner;
 use crate::run::owner::Table;
 use crate::table::{Clock, Found, tcp};
 
-/// A sweep may take this share of a CPU: the next one waits so many times what the last one cost.
-const SHARE: u32 = 300;
 /// How often it is looked who holds what, where that costs little.
 const LOOK: Duration = Duration::from_secs(1);
 /// Tracked sockets that are handed over at once.
@@ -74,18 +72,24 @@ impl Ended {
     }
 }
 
-/// Starts the thread. Without a listing there is none: the inventory finds nothing.
+/// Starts the thread. Without a listing there is none: the inventory finds nothing. Sweeps take at most so many
+/// percent of a CPU, and so do the looks at who holds what between them.
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start(listing: Option<Listing>, interval: Duration) -> io::Result<(Option<Inventory>, Ended)> {
+pub fn start(
+    listing: Option<Listing>,
+    interval: Duration,
+    max_cpu: f64,
+) -> io::Result<(Option<Inventory>, Ended)> {
     let Some(Listing { reader, table: Some(table), config, peers, clock }) = listing else {
         return Ok((None, Ended(None)));
     };
     let (requests, asked) = mpsc::channel();
     let (lives, ended) = oneshot::channel();
     let (places, idle) = (Places::new(), IdleSockets::new(interval));
-    let worker = Worker { reader, table, config, peers, clock, interval, number: 0, places, idle };
+    let rest = 100.0 / max_cpu;
+    let worker = Worker { reader, table, config, peers, clock, interval, rest, number: 0, places, idle };
     std::thread::Builder::new().name("inventory".into()).spawn(move || {
         let _lives: oneshot::Sender<()> = lives;
         worker.run(&asked);
@@ -100,6 +104,8 @@ struct Worker {
     peers: Peers,
     clock: Clock,
     interval: Duration,
+    /// The next sweep comes after so many times what the last one cost.
+    rest: f64,
     number: u64,
     /// The namespaces of the last sweep.
     places: Places,
@@ -136,13 +142,13 @@ impl Worker {
 
     fn next_look(&self) -> Instant {
         let directory = self.reader.directory();
-        let pause = LOOK.max(directory.cost() * SHARE);
+        let pause = LOOK.max(directory.cost().mul_f64(self.rest));
         directory.looked().map_or_else(Instant::now, |looked| looked + pause)
     }
 
     /// From the begin of a sweep that cost so much time on a CPU to that of the next.
     fn pause(&self, cost: Duration) -> Duration {
-        self.interval.max(cost * SHARE)
+        self.interval.max(cost.mul_f64(self.rest))
     }
 
     /// One sweep, and when the next one is due after its begin; none: the table's owner has ended.
