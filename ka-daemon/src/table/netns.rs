@@ -123,9 +123,11 @@ impl NetnsTable {
         among
     }
 
-    /// Takes what a sweep found, and forgets namespaces that it did not find: those that no socket of the
-    /// table is in, and of which nothing was heard since it began. `skipped`: some could not be read, so
-    /// that it does not tell which are gone.
+    /// Takes what a sweep found, and forgets namespaces that neither it nor the one before found: those that
+    /// no socket of the table is in, and of which nothing was heard since that one began. One sweep may miss a
+    /// namespace: where a descriptor alone leads there, and a process that was just forked had a copy of it,
+    /// the copy is gone by the time that it is followed. `skipped`: some could not be read, so that it does
+    /// not tell which are gone.
     pub(super) fn swept(&mut self, found: &[Netns], skipped: bool, sweep: u64) {
         for netns in found {
             let slot = self.find(netns.netns, sweep);
@@ -143,7 +145,7 @@ impl NetnsTable {
         let Self { slots, totals, places, free } = self;
         slots.retain(|netns, slot| {
             let place = places[slot.index()];
-            let stays = found.contains(netns) || place.sockets > 0 || place.sweep >= sweep;
+            let stays = found.contains(netns) || place.sockets > 0 || place.sweep + 1 >= sweep;
             if !stays {
                 totals[slot.index()] = NetnsTotals::default();
                 free.push(*slot);
@@ -187,10 +189,13 @@ mod tests {
         table.find(1, 4);
         table.swept(&[found(2, 0)], false, 4);
         assert_eq!(shown(&table), [(1, 5), (2, 0)]);
+        // One sweep may miss it.
         table.swept(&[found(2, 0)], false, 5);
+        assert_eq!(shown(&table), [(1, 5), (2, 0)]);
+        table.swept(&[found(2, 0)], false, 6);
         assert_eq!(shown(&table), [(2, 0)]);
         // Its place and its number are another's, from 0.
-        table.find(1, 5);
+        table.find(1, 6);
         assert_eq!(shown(&table), [(1, 0), (2, 0)]);
     }
 
