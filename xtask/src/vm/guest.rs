@@ -23,13 +23,13 @@ const SILENCE: Duration = Duration::from_mins(4);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How often a line says that a guest is still running.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Boots of a guest that dies before any test began, or of [`MISPATCHED`].
+/// Boots of a guest that dies before any test began, or for what [`Machine::slipped`] tells.
 const BOOTS: u32 = 5;
 /// What an emulated processor dies of that runs an instruction which its kernel has patched meanwhile: no
 /// processor does, and a kernel patches itself whenever a tracepoint gets its first program (seen on 7.3 with
 /// QEMU 7.2, once in some twenty boots, in `sched_clock_cpu` at start and in `call_timer_fn` later; on 6.12 too).
 const MISPATCHED: &str = "Oops: int3";
-/// Up to seven daemons run at a time, each with 110 MiB of maps: 1 GiB is too little for them.
+/// Up to seven daemons run at a time, each with 94 MiB of maps: 1 GiB is too little for them.
 const MEMORY_MIB: &str = "2048";
 const PROCESSORS: &str = "2";
 
