@@ -51,8 +51,9 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     ensure!(!wanted.is_empty(), "no scenario matches {:?}; --list names them", args.filters);
     let host_before = nstat_here()?;
     // Sweeps look at the namespaces of all scenarios, and cost much in a guest.
-    let sweeps = ["--inventory-interval", "2s", "--inventory-max-cpu", "5"];
-    let env = environment(args, &[&["--idle-floor", "2s", "--bpf-stats"][..], &sweeps].concat())?;
+    let options =
+        ["--idle-floor", "2s", "--bpf-stats", "--inventory-interval", "2s", "--inventory-max-cpu", "5"];
+    let env = environment(args, &options)?;
     let kept = Kept::watch(&env.daemon)?;
     say(&format!(
         "{} scenarios, kernel {}.{}, write timer by {}",

@@ -11,24 +11,23 @@ use crate::net::{Net, Side};
 pub(crate) struct Running {
     child: Child,
     /// Kept open: a program that prints into a closed pipe would end.
-    _stdout: Option<BufReader<ChildStdout>>,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
     /// Starts what says nothing.
     pub(crate) fn start(net: &Net, side: Side, command: &mut Command) -> Result<Self> {
-        Ok(Self { child: net.spawn(side, command.stdin(Stdio::null()))?, _stdout: None })
+        Ok(Self { child: net.spawn(side, command.stdin(Stdio::null()))?, stdout: None })
     }
 
     /// Starts what lives as long as its standard input, and waits for its first line, which begins so.
     pub(crate) fn start_ready(net: &Net, side: Side, command: &mut Command, line: &str) -> Result<Self> {
         let name = command.get_program().display().to_string();
-        let mut child = net.spawn(side, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
-        let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let running = |stdout| Self { child, _stdout: Some(stdout) };
+        let child = net.spawn(side, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let mut running = Self { child, stdout: None };
+        let stdout = running.child.stdout.take().context("no stdout")?;
         let mut said = String::new();
-        let read = stdout.read_line(&mut said);
-        let running = running(stdout);
+        let read = running.stdout.insert(BufReader::new(stdout)).read_line(&mut said);
         read.with_context(|| name.clone())?;
         ensure!(said.starts_with(line), "expected {name} to say {line}, came {said:?}");
         Ok(running)
